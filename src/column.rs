@@ -1,0 +1,208 @@
+//! What a column really holds. SQLite stores any type of value in any column, and Diesel converts what it finds
+//! (a text becomes the number 0, broken UTF-8 is patched); these types look first.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use diesel::backend::Backend;
+use diesel::deserialize::{self, FromSql, FromStaticSqlRow, Queryable};
+use diesel::expression::AsExpression;
+use diesel::result::UnexpectedNullError;
+use diesel::serialize::{self, IsNull, Output, ToSql};
+use diesel::sql_types::{BigInt, Text};
+use diesel::sqlite::{Sqlite, SqliteType, SqliteValue};
+
+use crate::error::{Cause, Error};
+
+/// One column of a row: its value, or why there is none. Whether that is an error is for the row to say, which can
+/// name itself.
+#[derive(Debug)]
+pub struct Column<T>(Result<T, Cause>);
+
+impl<T, ST, DB> FromSql<ST, DB> for Column<T>
+where
+    DB: Backend,
+    T: FromSql<ST, DB>,
+{
+    fn from_sql(value: DB::RawValue<'_>) -> deserialize::Result<Self> {
+        Ok(Self(T::from_sql(value)))
+    }
+
+    fn from_nullable_sql(value: Option<DB::RawValue<'_>>) -> deserialize::Result<Self> {
+        Ok(Self(T::from_nullable_sql(value)))
+    }
+}
+
+impl<T, ST, DB> Queryable<ST, DB> for Column<T>
+where
+    DB: Backend,
+    Self: FromStaticSqlRow<ST, DB>,
+{
+    type Row = Self;
+
+    fn build(row: Self) -> deserialize::Result<Self> {
+        Ok(row)
+    }
+}
+
+impl<T> Column<T> {
+    fn is_unexpected_null(&self) -> bool {
+        matches!(&self.0, Err(cause) if cause.is::<UnexpectedNullError>())
+    }
+}
+
+/// The name of a row, for the errors of its columns.
+pub(crate) struct Row {
+    table: &'static str,
+    id: String,
+}
+
+impl Row {
+    /// Names a row by its id. `other` is a second column that cannot be NULL: where both are, there is no row (an
+    /// outer join), which Diesel knows by the error given here.
+    pub(crate) fn new<T>(table: &'static str, id: &Column<StoredText>, other: &Column<T>) -> Result<Self, Cause> {
+        if id.is_unexpected_null() && other.is_unexpected_null() {
+            return Err(Box::new(UnexpectedNullError));
+        }
+        let id = match &id.0 {
+            Ok(text) => text.0.clone(),
+            Err(cause) => cause.downcast_ref::<NotText>().map_or_else(|| "NULL".to_owned(), |not| not.shown.clone()),
+        };
+        Ok(Self { table, id })
+    }
+
+    /// The value of one of the row's columns.
+    pub(crate) fn value<T>(&self, column: &'static str, value: Column<T>) -> Result<T, Cause> {
+        value.0.map_err(|source| Error::Decode { table: self.table, id: self.id.clone(), column, source }.into())
+    }
+}
+
+/// TEXT that is valid UTF-8.
+#[derive(Debug)]
+pub struct StoredText(pub(crate) String);
+
+impl FromSql<Text, Sqlite> for StoredText {
+    fn from_sql(mut value: SqliteValue<'_, '_, '_>) -> deserialize::Result<Self> {
+        let is_text = matches!(value.value_type(), Some(SqliteType::Text));
+        let problem = wrong_type(&value, "TEXT");
+        let text = value.read_text().to_owned();
+        if !is_text {
+            return Err(NotText { problem, shown: text }.into());
+        }
+        // Diesel puts U+FFFD where the UTF-8 is broken. Where there is one, the bytes tell whether it was stored.
+        if text.contains(char::REPLACEMENT_CHARACTER) && !is_spelled_by(&text, value.read_blob()) {
+            return Err(NotText { problem: "invalid UTF-8", shown: text }.into());
+        }
+        Ok(Self(text))
+    }
+}
+
+/// Whether the bytes are the text, in any of SQLite's encodings.
+fn is_spelled_by(text: &str, bytes: &[u8]) -> bool {
+    bytes == text.as_bytes()
+        || text.encode_utf16().flat_map(u16::to_le_bytes).eq(bytes.iter().copied())
+        || text.encode_utf16().flat_map(u16::to_be_bytes).eq(bytes.iter().copied())
+}
+
+/// A value that should be text and is not, with as much of it as can be shown.
+#[derive(Debug)]
+struct NotText {
+    problem: &'static str,
+    shown: String,
+}
+
+impl fmt::Display for NotText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.problem)
+    }
+}
+
+impl StdError for NotText {}
+
+/// A number as it is stored: a column of INTEGER affinity keeps a fraction, and integers beyond 64 bits, as REAL.
+#[derive(Clone, Copy, Debug, PartialEq, AsExpression)]
+#[diesel(sql_type = BigInt)]
+pub enum Number {
+    Integer(i64),
+    Real(f64),
+}
+
+impl Queryable<BigInt, Sqlite> for Number {
+    type Row = Self;
+
+    fn build(row: Self) -> deserialize::Result<Self> {
+        Ok(row)
+    }
+}
+
+impl FromSql<BigInt, Sqlite> for Number {
+    fn from_sql(mut value: SqliteValue<'_, '_, '_>) -> deserialize::Result<Self> {
+        match value.value_type() {
+            Some(SqliteType::SmallInt | SqliteType::Integer | SqliteType::Long) => Ok(Self::Integer(value.read_long())),
+            Some(SqliteType::Float | SqliteType::Double) => Ok(Self::Real(value.read_double())),
+            _ => Err(wrong_type(&value, "INTEGER").into()),
+        }
+    }
+}
+
+impl ToSql<BigInt, Sqlite> for Number {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+        match *self {
+            Self::Integer(value) => out.set_value(value),
+            Self::Real(value) => out.set_value(value),
+        }
+        Ok(IsNull::No)
+    }
+}
+
+/// A whole number of 64 bits.
+#[derive(Debug)]
+pub struct Whole(pub(crate) i64);
+
+impl<DB: Backend> FromSql<BigInt, DB> for Whole
+where
+    Number: FromSql<BigInt, DB>,
+{
+    fn from_sql(value: DB::RawValue<'_>) -> deserialize::Result<Self> {
+        match Number::from_sql(value)? {
+            Number::Integer(value) => Ok(Self(value)),
+            Number::Real(value) => Err(format!("REAL {value:?} where a whole number belongs").into()),
+        }
+    }
+}
+
+/// Unix milliseconds. Finer parts are dropped.
+#[derive(Debug)]
+pub struct Millis(pub(crate) DateTime<Utc>);
+
+impl<DB: Backend> FromSql<BigInt, DB> for Millis
+where
+    Number: FromSql<BigInt, DB>,
+{
+    fn from_sql(value: DB::RawValue<'_>) -> deserialize::Result<Self> {
+        let number = Number::from_sql(value)?;
+        let whole = match number {
+            Number::Integer(value) => value,
+            Number::Real(value) => crate::time::floor(value).ok_or_else(|| out_of_range(number))?,
+        };
+        DateTime::from_timestamp_millis(whole).map(Self).ok_or_else(|| out_of_range(number))
+    }
+}
+
+fn out_of_range(number: Number) -> Cause {
+    match number {
+        Number::Integer(value) => format!("{value} milliseconds is out of the range of a time"),
+        Number::Real(value) => format!("{value:?} milliseconds is out of the range of a time"),
+    }
+    .into()
+}
+
+fn wrong_type(value: &SqliteValue<'_, '_, '_>, wanted: &'static str) -> &'static str {
+    match (value.value_type(), wanted) {
+        (Some(SqliteType::Text), _) => "TEXT where INTEGER belongs",
+        (Some(SqliteType::Binary), "TEXT") => "BLOB where TEXT belongs",
+        (Some(SqliteType::Binary), _) => "BLOB where INTEGER belongs",
+        _ => "a number where TEXT belongs",
+    }
+}

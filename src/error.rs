@@ -1,0 +1,166 @@
+//! The one error type of the crate.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use diesel::result::{ConnectionError, DatabaseErrorKind};
+
+/// A `Result` whose error is this crate's [`enum@Error`] unless another is named.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The cause of a failure, where it can be of any type.
+pub(crate) type Cause = Box<dyn StdError + Send + Sync>;
+
+/// Everything that can go wrong.
+///
+/// A variant exists where a caller would act on it; what is left is [`Error::Database`]. The message says what
+/// happened to whom, and [`source`](StdError::source) what SQLite, Diesel or the JSON parser said.
+///
+/// ```
+/// use agent_session_store::{Error, Json};
+///
+/// let error = Json::parse("{oops").unwrap_err();
+/// assert!(matches!(error, Error::InvalidJson { .. }));
+/// assert_eq!(error.to_string(), "the text is not JSON: key must be a string at line 1 column 2");
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// A text that should become a [`Json`](crate::Json) is not JSON. Nothing was stored.
+    InvalidJson {
+        /// Where and why the parser stopped.
+        source: serde_json::Error,
+    },
+    /// A cursor that this crate did not make, or that belongs to another listing.
+    InvalidCursor {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A stored value that cannot be decoded. The row is still there, untouched.
+    Decode {
+        /// The table the row is in.
+        table: &'static str,
+        /// The row's id, as far as it can be shown.
+        id: String,
+        /// The column that holds the value.
+        column: &'static str,
+        /// Why it cannot be decoded.
+        source: Cause,
+    },
+    /// The tables are not there: the database has not been [migrated](crate::migrate).
+    NotMigrated {
+        /// What SQLite said.
+        source: diesel::result::Error,
+    },
+    /// The file cannot be brought to this crate's schema without losing something. Nothing was changed.
+    CannotMigrate {
+        /// What stands in the way, down to the row where it is a row.
+        reason: String,
+    },
+    /// A migration failed and was rolled back.
+    Migration {
+        /// What Diesel's migration harness said.
+        source: Cause,
+    },
+    /// The file could not be opened.
+    Open {
+        /// The path that was asked for.
+        path: String,
+        /// What SQLite said.
+        source: ConnectionError,
+    },
+    /// The file is not an SQLite database.
+    NotADatabase {
+        /// What SQLite said.
+        source: diesel::result::Error,
+    },
+    /// The file, or the folder it is in, cannot be written to.
+    ReadOnly {
+        /// What SQLite said.
+        source: diesel::result::Error,
+    },
+    /// Another connection held the lock for longer than the busy timeout. Nothing was written; try again.
+    Busy {
+        /// What SQLite said.
+        source: diesel::result::Error,
+    },
+    /// The disk, or the quota, is full. Nothing was written.
+    DiskFull {
+        /// What SQLite said.
+        source: diesel::result::Error,
+    },
+    /// Anything else that the database or Diesel reports.
+    Database {
+        /// What it said.
+        source: diesel::result::Error,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidJson { source } => write!(f, "the text is not JSON: {source}"),
+            Self::InvalidCursor { reason } => write!(f, "the cursor cannot be used: {reason}"),
+            Self::Decode { table, id, column, source } => {
+                write!(f, "cannot decode column {column} of the {table} row with id {id:?}: {source}")
+            }
+            Self::NotMigrated { source } => write!(
+                f,
+                "the database has not been migrated ({source}): call agent_session_store::migrate \
+                 or run the crate's MIGRATIONS first"
+            ),
+            Self::CannotMigrate { reason } => write!(f, "cannot migrate the database, nothing was changed: {reason}"),
+            Self::Migration { source } => write!(f, "the migration failed and was rolled back: {source}"),
+            Self::Open { path, source } => write!(f, "cannot open {path:?}: {source}"),
+            Self::NotADatabase { source } => write!(f, "the file is not an SQLite database: {source}"),
+            Self::ReadOnly { source } => write!(f, "the database cannot be written to: {source}"),
+            Self::Busy { source } => write!(f, "another connection held the database for too long: {source}"),
+            Self::DiskFull { source } => write!(f, "there is no space left for the database: {source}"),
+            Self::Database { source } => write!(f, "the database reported an error: {source}"),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::InvalidJson { source } => Some(source),
+            Self::Decode { source, .. } | Self::Migration { source } => Some(&**source),
+            Self::Open { source, .. } => Some(source),
+            Self::NotMigrated { source }
+            | Self::NotADatabase { source }
+            | Self::ReadOnly { source }
+            | Self::Busy { source }
+            | Self::DiskFull { source }
+            | Self::Database { source } => Some(source),
+            Self::InvalidCursor { .. } | Self::CannotMigrate { .. } => None,
+        }
+    }
+}
+
+/// Recognises what Diesel reports without a type of its own, by SQLite's fixed English messages.
+impl From<diesel::result::Error> for Error {
+    fn from(source: diesel::result::Error) -> Self {
+        use diesel::result::Error as DieselError;
+        let source = match source {
+            DieselError::DeserializationError(cause) => match cause.downcast::<Error>() {
+                Ok(error) => return *error,
+                Err(cause) => DieselError::DeserializationError(cause),
+            },
+            other => other,
+        };
+        let DieselError::DatabaseError(DatabaseErrorKind::Unknown, information) = &source else {
+            return Self::Database { source };
+        };
+        match information.message() {
+            "no such table: sessions" | "no such table: events" => Self::NotMigrated { source },
+            "file is not a database" => Self::NotADatabase { source },
+            "attempt to write a readonly database" => Self::ReadOnly { source },
+            "database or disk is full" => Self::DiskFull { source },
+            message if message.starts_with("database is locked") || message.starts_with("database table is locked") => {
+                Self::Busy { source }
+            }
+            _ => Self::Database { source },
+        }
+    }
+}

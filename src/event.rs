@@ -1,0 +1,269 @@
+//! Events: the record, and everything that touches its table.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use diesel::backend::Backend;
+use diesel::deserialize::{self, FromSql, FromSqlRow, FromStaticSqlRow, Queryable};
+use diesel::expression::AsExpression;
+use diesel::prelude::*;
+use diesel::serialize::{self, Output, ToSql};
+use diesel::sql_types::Text;
+use diesel::sqlite::Sqlite;
+use diesel::upsert::excluded;
+use serde::{Deserialize, Serialize};
+
+use crate::column::{Column, Millis, Number, Row, StoredText, Whole};
+use crate::error::Result;
+use crate::json::Json;
+use crate::keyset::row_after;
+use crate::page::{Cursor, ListEventsRequest, ListPage};
+use crate::schema::events;
+
+/// Who sent an event.
+///
+/// ```
+/// use agent_session_store::Sender;
+///
+/// assert_eq!(Sender::Agent.as_str(), "agent");
+/// assert_eq!("client".parse(), Ok(Sender::Client));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, AsExpression, FromSqlRow)]
+#[serde(rename_all = "lowercase")]
+#[diesel(sql_type = Text)]
+pub enum Sender {
+    /// The application that talks to the agent.
+    Client,
+    /// The coding agent.
+    Agent,
+}
+
+impl Sender {
+    /// The word in the database and in JSON: `client` or `agent`.
+    ///
+    /// ```
+    /// # use agent_session_store::Sender;
+    /// assert_eq!(Sender::Client.as_str(), "client");
+    /// ```
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Agent => "agent",
+        }
+    }
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that names no sender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownSender(String);
+
+impl fmt::Display for UnknownSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is neither \"client\" nor \"agent\"", self.0)
+    }
+}
+
+impl std::error::Error for UnknownSender {}
+
+impl FromStr for Sender {
+    type Err = UnknownSender;
+
+    fn from_str(word: &str) -> Result<Self, UnknownSender> {
+        match word {
+            "client" => Ok(Self::Client),
+            "agent" => Ok(Self::Agent),
+            _ => Err(UnknownSender(word.to_owned())),
+        }
+    }
+}
+
+impl<DB: Backend> FromSql<Text, DB> for Sender
+where
+    StoredText: FromSql<Text, DB>,
+{
+    fn from_sql(value: DB::RawValue<'_>) -> deserialize::Result<Self> {
+        Ok(StoredText::from_sql(value)?.0.parse()?)
+    }
+}
+
+impl<DB: Backend> ToSql<Text, DB> for Sender
+where
+    str: ToSql<Text, DB>,
+{
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
+        self.as_str().to_sql(out)
+    }
+}
+
+/// One envelope (JSON-RPC, Agent Client Protocol) that passed between client and agent.
+///
+/// Times have millisecond precision in the database; finer parts are dropped on the way in. As JSON (serde) an event
+/// has the reference driver's field names (`eventIndex`, `createdAt` as a number of Unix milliseconds, …).
+///
+/// Besides the verbs, it works in Diesel queries of your own: `SessionEvent::as_select()` reads it, also beside
+/// columns of your own tables, and `insert_into(events::table).values(&event)` writes it.
+///
+/// ```
+/// use agent_session_store::{Json, Sender, SessionEvent};
+/// use chrono::DateTime;
+///
+/// let event = SessionEvent {
+///     id: "event-1".to_owned(),
+///     event_index: 1,
+///     session_id: "session-1".to_owned(),
+///     created_at: DateTime::from_timestamp_millis(1_700_000_000_000).unwrap(),
+///     connection_id: "connection-1".to_owned(),
+///     sender: Sender::Client,
+///     payload: Json::parse(r#"{"jsonrpc":"2.0","id":1,"method":"session/new"}"#)?,
+/// };
+/// assert!(serde_json::to_string(&event).unwrap().starts_with(r#"{"id":"event-1","eventIndex":1,"#));
+/// # Ok::<(), agent_session_store::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Selectable)]
+#[serde(rename_all = "camelCase")]
+#[diesel(table_name = events)]
+pub struct SessionEvent {
+    /// The key, unique in the whole table.
+    pub id: String,
+    /// The place in the session. Several events may share one; then the id orders them.
+    pub event_index: i64,
+    /// The session it belongs to. Its record may be stored later, or never.
+    pub session_id: String,
+    /// When it was sent.
+    #[serde(with = "crate::time::millis")]
+    pub created_at: DateTime<Utc>,
+    /// The connection it was sent over.
+    pub connection_id: String,
+    /// Who sent it.
+    pub sender: Sender,
+    /// What was sent, byte for byte.
+    #[diesel(column_name = payload_json)]
+    pub payload: Json,
+}
+
+type SqlType = events::SqlType;
+
+type EventRow = (
+    Column<StoredText>,
+    Column<Whole>,
+    Column<StoredText>,
+    Column<Millis>,
+    Column<StoredText>,
+    Column<Sender>,
+    Column<Json>,
+);
+
+impl<DB> Queryable<SqlType, DB> for SessionEvent
+where
+    DB: Backend,
+    EventRow: FromStaticSqlRow<SqlType, DB>,
+{
+    type Row = EventRow;
+
+    fn build(columns: EventRow) -> deserialize::Result<Self> {
+        let (id, event_index, session_id, created_at, connection_id, sender, payload) = columns;
+        let row = Row::new("events", &id, &event_index)?;
+        Ok(Self {
+            id: row.value("id", id)?.0,
+            event_index: row.value("event_index", event_index)?.0,
+            session_id: row.value("session_id", session_id)?.0,
+            created_at: row.value("created_at", created_at)?.0,
+            connection_id: row.value("connection_id", connection_id)?.0,
+            sender: row.value("sender", sender)?,
+            payload: row.value("payload_json", payload)?,
+        })
+    }
+}
+
+/// An event on its way into the table.
+#[derive(Debug, Insertable)]
+#[diesel(table_name = events)]
+pub struct NewEvent<'a> {
+    id: &'a str,
+    event_index: i64,
+    session_id: &'a str,
+    created_at: i64,
+    connection_id: &'a str,
+    sender: &'static str,
+    payload_json: &'a str,
+}
+
+impl<'a> From<&'a SessionEvent> for NewEvent<'a> {
+    fn from(event: &'a SessionEvent) -> Self {
+        Self {
+            id: &event.id,
+            event_index: event.event_index,
+            session_id: &event.session_id,
+            created_at: event.created_at.timestamp_millis(),
+            connection_id: &event.connection_id,
+            sender: event.sender.as_str(),
+            payload_json: event.payload.get(),
+        }
+    }
+}
+
+impl<'a> Insertable<events::table> for &'a SessionEvent {
+    type Values = <NewEvent<'a> as Insertable<events::table>>::Values;
+
+    fn values(self) -> Self::Values {
+        NewEvent::from(self).values()
+    }
+}
+
+#[diesel::dsl::auto_type(no_type_alias)]
+fn first_page<'a>(session_id: &'a str, rows: i64) -> _ {
+    let event: diesel::dsl::AsSelect<SessionEvent, Sqlite> = SessionEvent::as_select();
+    events::table
+        .filter(events::session_id.eq(session_id))
+        .select(event)
+        .order((events::event_index.asc(), events::id.asc()))
+        .limit(rows)
+}
+
+pub(crate) fn list(conn: &mut SqliteConnection, request: &ListEventsRequest) -> Result<ListPage<SessionEvent>> {
+    let page = request.page()?;
+    let first = first_page(request.session_id(), page.fetch());
+    let cursor = |event: &SessionEvent| Cursor::after(&request.scope(), Number::Integer(event.event_index), &event.id);
+    match page.after {
+        None => page.collect(first.load_iter(conn)?, cursor),
+        Some(after) => {
+            let next = first.filter(row_after((events::event_index, events::id), after));
+            page.collect(next.load_iter(conn)?, cursor)
+        }
+    }
+}
+
+macro_rules! insert_new_statement {
+    ($event:expr) => {
+        diesel::insert_into(events::table).values($event).on_conflict(events::id).do_nothing()
+    };
+}
+
+macro_rules! upsert_statement {
+    ($event:expr) => {
+        diesel::insert_into(events::table).values($event).on_conflict(events::id).do_update().set((
+            events::event_index.eq(excluded(events::event_index)),
+            events::session_id.eq(excluded(events::session_id)),
+            events::created_at.eq(excluded(events::created_at)),
+            events::connection_id.eq(excluded(events::connection_id)),
+            events::sender.eq(excluded(events::sender)),
+            events::payload_json.eq(excluded(events::payload_json)),
+        ))
+    };
+}
+
+/// Diesel prepares a `DO UPDATE` anew at every call and keeps a `DO NOTHING`. Nearly every event is new, so that one
+/// goes first.
+pub(crate) fn upsert(conn: &mut SqliteConnection, event: &SessionEvent) -> Result<()> {
+    if insert_new_statement!(event).execute(conn)? == 0 {
+        upsert_statement!(event).execute(conn)?;
+    }
+    Ok(())
+}

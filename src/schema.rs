@@ -1,0 +1,30 @@
+// @generated automatically by Diesel CLI.
+
+diesel::table! {
+    events (id) {
+        id -> Text,
+        event_index -> BigInt,
+        session_id -> Text,
+        created_at -> BigInt,
+        connection_id -> Text,
+        sender -> Text,
+        payload_json -> Text,
+    }
+}
+
+diesel::table! {
+    sessions (id) {
+        id -> Text,
+        agent -> Text,
+        agent_session_id -> Text,
+        last_connection_id -> Text,
+        created_at -> BigInt,
+        destroyed_at -> Nullable<BigInt>,
+        sandbox_id -> Nullable<Text>,
+        session_init_json -> Nullable<Text>,
+        config_options_json -> Nullable<Text>,
+        modes_json -> Nullable<Text>,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(events, sessions,);

@@ -1,0 +1,235 @@
+//! Sessions: the record, and everything that touches its table.
+
+use chrono::{DateTime, Utc};
+use diesel::backend::Backend;
+use diesel::deserialize::{self, FromStaticSqlRow, Queryable};
+use diesel::prelude::*;
+use diesel::sqlite::Sqlite;
+use diesel::upsert::excluded;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::column::{Column, Millis, Number, Row, StoredText};
+use crate::error::Result;
+use crate::json::Json;
+use crate::keyset::row_after;
+use crate::page::{Cursor, ListPage, ListSessionsRequest};
+use crate::schema::sessions;
+
+/// One conversation with a coding agent.
+///
+/// Times have millisecond precision in the database; finer parts are dropped on the way in. As JSON (serde) a record
+/// has the reference driver's field names (`agentSessionId`, `createdAt` as a number of Unix milliseconds, …), and
+/// absent fields are left out.
+///
+/// Besides the verbs, it works in Diesel queries of your own: `SessionRecord::as_select()` reads it, also beside
+/// columns of your own tables, and `insert_into(sessions::table).values(&record)` writes it.
+///
+/// ```
+/// use agent_session_store::{Json, SessionRecord};
+/// use chrono::DateTime;
+///
+/// let session = SessionRecord {
+///     id: "session-1".to_owned(),
+///     agent: "claude".to_owned(),
+///     agent_session_id: "3f0c".to_owned(),
+///     last_connection_id: "connection-1".to_owned(),
+///     created_at: DateTime::from_timestamp_millis(1_700_000_000_000).unwrap(),
+///     destroyed_at: None,
+///     sandbox_id: None,
+///     session_init: Some(Json::parse(r#"{"cwd":"/srv/app"}"#)?),
+///     config_options: None,
+///     modes: None,
+/// };
+/// let json = serde_json::to_string(&session).unwrap();
+/// assert!(json.ends_with(r#""createdAt":1700000000000,"sessionInit":{"cwd":"/srv/app"}}"#));
+/// # Ok::<(), agent_session_store::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Selectable)]
+#[serde(rename_all = "camelCase")]
+#[diesel(table_name = sessions)]
+pub struct SessionRecord {
+    /// The key, chosen by the host.
+    pub id: String,
+    /// Which agent, such as `claude` or `codex`.
+    pub agent: String,
+    /// The agent's own name for the session.
+    pub agent_session_id: String,
+    /// The connection that used the session last.
+    pub last_connection_id: String,
+    /// When the session began.
+    #[serde(with = "crate::time::millis")]
+    pub created_at: DateTime<Utc>,
+    /// When the session ended, if it did.
+    #[serde(default, with = "crate::time::optional_millis", skip_serializing_if = "Option::is_none")]
+    pub destroyed_at: Option<DateTime<Utc>>,
+    /// The sandbox the agent ran in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox_id: Option<String>,
+    /// What the session was started with. JSON `null` is stored as if absent.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[diesel(column_name = session_init_json)]
+    pub session_init: Option<Json>,
+    /// The options that the agent offers. JSON `null` is stored as if absent; an empty list is kept.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[diesel(column_name = config_options_json)]
+    pub config_options: Option<Json>,
+    /// The modes that the agent offers. `None` is unknown, JSON `null` is "has none": both are kept.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[diesel(column_name = modes_json)]
+    pub modes: Option<Json>,
+}
+
+/// A field that is there is `Some`, even where it is `null`.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(deserializer).map(Some)
+}
+
+type SqlType = sessions::SqlType;
+
+type SessionRow = (
+    Column<StoredText>,
+    Column<StoredText>,
+    Column<StoredText>,
+    Column<StoredText>,
+    Column<Millis>,
+    Column<Option<Millis>>,
+    Column<Option<StoredText>>,
+    Column<Option<Json>>,
+    Column<Option<Json>>,
+    Column<Option<Json>>,
+);
+
+impl<DB> Queryable<SqlType, DB> for SessionRecord
+where
+    DB: Backend,
+    SessionRow: FromStaticSqlRow<SqlType, DB>,
+{
+    type Row = SessionRow;
+
+    fn build(columns: SessionRow) -> deserialize::Result<Self> {
+        let (
+            id,
+            agent,
+            agent_session_id,
+            last_connection_id,
+            created_at,
+            destroyed_at,
+            sandbox_id,
+            session_init,
+            config_options,
+            modes,
+        ) = columns;
+        let row = Row::new("sessions", &id, &agent)?;
+        Ok(Self {
+            id: row.value("id", id)?.0,
+            agent: row.value("agent", agent)?.0,
+            agent_session_id: row.value("agent_session_id", agent_session_id)?.0,
+            last_connection_id: row.value("last_connection_id", last_connection_id)?.0,
+            created_at: row.value("created_at", created_at)?.0,
+            destroyed_at: row.value("destroyed_at", destroyed_at)?.map(|time| time.0),
+            sandbox_id: row.value("sandbox_id", sandbox_id)?.map(|text| text.0),
+            session_init: row.value("session_init_json", session_init)?,
+            config_options: row.value("config_options_json", config_options)?,
+            modes: row.value("modes_json", modes)?,
+        })
+    }
+}
+
+/// A record on its way into the table. Absent fields are bound as NULL, so every record is the same SQL text.
+#[derive(Debug, Insertable)]
+#[diesel(table_name = sessions, treat_none_as_default_value = false)]
+pub struct NewSession<'a> {
+    id: &'a str,
+    agent: &'a str,
+    agent_session_id: &'a str,
+    last_connection_id: &'a str,
+    created_at: i64,
+    destroyed_at: Option<i64>,
+    sandbox_id: Option<&'a str>,
+    session_init_json: Option<&'a str>,
+    config_options_json: Option<&'a str>,
+    modes_json: Option<&'a str>,
+}
+
+impl<'a> From<&'a SessionRecord> for NewSession<'a> {
+    fn from(session: &'a SessionRecord) -> Self {
+        let unless_null = |json: &'a Option<Json>| json.as_ref().filter(|json| !json.is_null()).map(Json::get);
+        Self {
+            id: &session.id,
+            agent: &session.agent,
+            agent_session_id: &session.agent_session_id,
+            last_connection_id: &session.last_connection_id,
+            created_at: session.created_at.timestamp_millis(),
+            destroyed_at: session.destroyed_at.map(|time| time.timestamp_millis()),
+            sandbox_id: session.sandbox_id.as_deref(),
+            session_init_json: unless_null(&session.session_init),
+            config_options_json: unless_null(&session.config_options),
+            modes_json: session.modes.as_ref().map(Json::get),
+        }
+    }
+}
+
+impl<'a> Insertable<sessions::table> for &'a SessionRecord {
+    type Values = <NewSession<'a> as Insertable<sessions::table>>::Values;
+
+    fn values(self) -> Self::Values {
+        NewSession::from(self).values()
+    }
+}
+
+#[diesel::dsl::auto_type(no_type_alias)]
+fn by_id<'a>(id: &'a str) -> _ {
+    let record: diesel::dsl::AsSelect<SessionRecord, Sqlite> = SessionRecord::as_select();
+    sessions::table.find(id).select(record)
+}
+
+pub(crate) fn get(conn: &mut SqliteConnection, id: &str) -> Result<Option<SessionRecord>> {
+    Ok(by_id(id).first(conn).optional()?)
+}
+
+/// The rows with the exact value that orders them, which the record may have rounded.
+#[diesel::dsl::auto_type(no_type_alias)]
+fn first_page(rows: i64) -> _ {
+    let record: diesel::dsl::AsSelect<SessionRecord, Sqlite> = SessionRecord::as_select();
+    sessions::table
+        .select((record, sessions::created_at))
+        .order((sessions::created_at.asc(), sessions::id.asc()))
+        .limit(rows)
+}
+
+pub(crate) fn list(conn: &mut SqliteConnection, request: &ListSessionsRequest) -> Result<ListPage<SessionRecord>> {
+    let page = request.page()?;
+    let first = first_page(page.fetch());
+    let cursor =
+        |(session, created_at): &(SessionRecord, Number)| Cursor::after(&request.scope(), *created_at, &session.id);
+    let page = match page.after {
+        None => page.collect(first.load_iter(conn)?, cursor)?,
+        Some(after) => {
+            let next = first.filter(row_after((sessions::created_at, sessions::id), after));
+            page.collect(next.load_iter(conn)?, cursor)?
+        }
+    };
+    Ok(page.map(|(session, _)| session))
+}
+
+macro_rules! upsert_statement {
+    ($session:expr) => {
+        diesel::insert_into(sessions::table).values($session).on_conflict(sessions::id).do_update().set((
+            sessions::agent.eq(excluded(sessions::agent)),
+            sessions::agent_session_id.eq(excluded(sessions::agent_session_id)),
+            sessions::last_connection_id.eq(excluded(sessions::last_connection_id)),
+            sessions::created_at.eq(excluded(sessions::created_at)),
+            sessions::destroyed_at.eq(excluded(sessions::destroyed_at)),
+            sessions::sandbox_id.eq(excluded(sessions::sandbox_id)),
+            sessions::session_init_json.eq(excluded(sessions::session_init_json)),
+            sessions::config_options_json.eq(excluded(sessions::config_options_json)),
+            sessions::modes_json.eq(excluded(sessions::modes_json)),
+        ))
+    };
+}
+
+/// Names every column: a derived changeset would keep the old value where the new one is absent.
+pub(crate) fn upsert(conn: &mut SqliteConnection, session: &SessionRecord) -> Result<()> {
+    upsert_statement!(session).execute(conn)?;
+    Ok(())
+}

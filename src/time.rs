@@ -1,0 +1,59 @@
+//! Times in JSON: numbers of Unix milliseconds, as the reference driver writes them.
+
+use chrono::{DateTime, Utc};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serializer};
+
+/// The whole milliseconds of a fraction (JavaScript has only one type of number), if they fit.
+pub(crate) fn floor(value: f64) -> Option<i64> {
+    let whole = value.floor();
+    // 2^63 is the first float that does not fit.
+    (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&whole).then_some(whole as i64)
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Millis {
+    Whole(i64),
+    Fraction(f64),
+}
+
+impl Millis {
+    fn time<E: serde::de::Error>(self) -> Result<DateTime<Utc>, E> {
+        match self {
+            Self::Whole(value) => Some(value),
+            Self::Fraction(value) => floor(value),
+        }
+        .and_then(DateTime::from_timestamp_millis)
+        .ok_or_else(|| E::custom("the milliseconds are out of the range of a time"))
+    }
+}
+
+/// For `#[serde(with)]`: a time.
+pub(crate) mod millis {
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(time.timestamp_millis())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>, D::Error> {
+        Millis::deserialize(deserializer)?.time()
+    }
+}
+
+/// For `#[serde(with)]`: a time that may be absent.
+pub(crate) mod optional_millis {
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => millis::serialize(time, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+        Option::<Millis>::deserialize(deserializer)?.map(Millis::time).transpose().map_err(D::Error::custom::<D::Error>)
+    }
+}
