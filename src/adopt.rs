@@ -5,8 +5,8 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Text};
 
 use crate::error::{Error, Result};
-use crate::migrations::in_transaction;
 use crate::pragma;
+use crate::transaction;
 
 const UP: &str = include_str!("../migrations/0000-00-00-475301_sessions_and_events/up.sql");
 
@@ -88,10 +88,10 @@ enum Plan {
 
 /// Runs the migration, all or nothing, with foreign key enforcement off as long as it takes.
 pub(crate) fn in_own_transaction(conn: &mut SqliteConnection) -> Result<()> {
-    if in_transaction(conn)? {
-        return conn.transaction(adopt);
+    if transaction::is_open(conn)? {
+        return transaction::atomically(conn, adopt);
     }
-    pragma::with(conn, "foreign_keys", 0, |conn| conn.immediate_transaction(adopt))
+    pragma::with(conn, "foreign_keys", 0, |conn| transaction::atomically(conn, adopt))
 }
 
 fn adopt(conn: &mut SqliteConnection) -> Result<()> {

@@ -84,12 +84,11 @@ pub struct StoredText(pub(crate) String);
 
 impl FromSql<Text, Sqlite> for StoredText {
     fn from_sql(mut value: SqliteValue<'_, '_, '_>) -> deserialize::Result<Self> {
-        let is_text = matches!(value.value_type(), Some(SqliteType::Text));
-        let problem = wrong_type(&value, "TEXT");
-        let text = value.read_text().to_owned();
-        if !is_text {
-            return Err(NotText { problem, shown: text }.into());
+        if !matches!(value.value_type(), Some(SqliteType::Text)) {
+            let problem = wrong_type(&value, "TEXT");
+            return Err(NotText { problem, shown: value.read_text().to_owned() }.into());
         }
+        let text = value.read_text().to_owned();
         // Diesel puts U+FFFD where the UTF-8 is broken. Where there is one, the bytes tell whether it was stored.
         if text.contains(char::REPLACEMENT_CHARACTER) && !is_spelled_by(&text, value.read_blob()) {
             return Err(NotText { problem: "invalid UTF-8", shown: text }.into());

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::event::{self, SessionEvent};
 use crate::page::{ListEventsRequest, ListPage, ListSessionsRequest};
 use crate::session::{self, SessionRecord};
+use crate::transaction;
 
 /// The verbs of the reference driver, as methods of a connection.
 ///
@@ -129,6 +130,30 @@ pub trait SessionPersistDriver {
     /// # Ok::<(), Error>(())
     /// ```
     fn insert_event(&mut self, event: &SessionEvent) -> Result<()>;
+
+    /// Stores several events, of one session or of many, all or nothing: inserts each, or overwrites every column of
+    /// the one with its id.
+    ///
+    /// In a transaction of yours it is a savepoint.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the database reports; then none was written.
+    ///
+    /// ```
+    /// # use agent_session_store::diesel::{Connection, SqliteConnection};
+    /// # use agent_session_store::{Error, Json, ListEventsRequest, Sender, SessionEvent, SessionPersistDriver, migrate};
+    /// # let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    /// # migrate(&mut conn)?;
+    /// # let event = |index: i64| Ok::<_, Error>(SessionEvent { id: format!("e{index}"), event_index: index,
+    /// #     session_id: "s".into(), created_at: Default::default(), connection_id: "c".into(), sender: Sender::Agent,
+    /// #     payload: Json::parse("{}")? });
+    /// let events = [event(1)?, event(2)?];
+    /// conn.insert_events(&events)?;
+    /// assert_eq!(conn.list_events(&ListEventsRequest::new("s"))?.items, events);
+    /// # Ok::<(), Error>(())
+    /// ```
+    fn insert_events(&mut self, events: &[SessionEvent]) -> Result<()>;
 }
 
 impl SessionPersistDriver for SqliteConnection {
@@ -150,5 +175,9 @@ impl SessionPersistDriver for SqliteConnection {
 
     fn insert_event(&mut self, event: &SessionEvent) -> Result<()> {
         event::upsert(self, event)
+    }
+
+    fn insert_events(&mut self, events: &[SessionEvent]) -> Result<()> {
+        transaction::atomically(self, |conn| event::upsert_all(conn, events))
     }
 }

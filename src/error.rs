@@ -89,6 +89,16 @@ pub enum Error {
         /// What SQLite said.
         source: diesel::result::Error,
     },
+    /// The store has been closed.
+    Closed,
+    /// The call was interrupted by a panic on a thread of the store's, where only instrumentation of yours could have
+    /// caused one. Whether a write was stored is not known.
+    Panicked,
+    /// The operating system gave the store no thread.
+    Thread {
+        /// What it said.
+        source: std::io::Error,
+    },
     /// Anything else that the database or Diesel reports.
     Database {
         /// What it said.
@@ -116,6 +126,9 @@ impl fmt::Display for Error {
             Self::ReadOnly { source } => write!(f, "the database cannot be written to: {source}"),
             Self::Busy { source } => write!(f, "another connection held the database for too long: {source}"),
             Self::DiskFull { source } => write!(f, "there is no space left for the database: {source}"),
+            Self::Closed => f.write_str("the store is closed"),
+            Self::Panicked => f.write_str("a thread of the store panicked; whether a write was stored is not known"),
+            Self::Thread { source } => write!(f, "cannot start a thread: {source}"),
             Self::Database { source } => write!(f, "the database reported an error: {source}"),
         }
     }
@@ -133,7 +146,8 @@ impl StdError for Error {
             | Self::Busy { source }
             | Self::DiskFull { source }
             | Self::Database { source } => Some(source),
-            Self::InvalidCursor { .. } | Self::CannotMigrate { .. } => None,
+            Self::Thread { source } => Some(source),
+            Self::InvalidCursor { .. } | Self::CannotMigrate { .. } | Self::Closed | Self::Panicked => None,
         }
     }
 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Millis, Number, Row, StoredText, Whole};
 use crate::error::Result;
+use crate::insert::InsertNew;
 use crate::json::Json;
 use crate::keyset::row_after;
 use crate::page::{Cursor, ListEventsRequest, ListPage};
@@ -184,15 +185,15 @@ where
 
 /// An event on its way into the table.
 #[derive(Debug, Insertable)]
-#[diesel(table_name = events)]
+#[diesel(table_name = events, treat_none_as_default_value = false)]
 pub struct NewEvent<'a> {
-    id: &'a str,
-    event_index: i64,
-    session_id: &'a str,
-    created_at: i64,
-    connection_id: &'a str,
-    sender: &'static str,
-    payload_json: &'a str,
+    pub(crate) id: &'a str,
+    pub(crate) event_index: i64,
+    pub(crate) session_id: &'a str,
+    pub(crate) created_at: i64,
+    pub(crate) connection_id: &'a str,
+    pub(crate) sender: &'static str,
+    pub(crate) payload_json: &'a str,
 }
 
 impl<'a> From<&'a SessionEvent> for NewEvent<'a> {
@@ -217,33 +218,28 @@ impl<'a> Insertable<events::table> for &'a SessionEvent {
     }
 }
 
+/// No `LIMIT`: SQLite would prepare the statement again for every number bound to it. The rows come one by one in the
+/// order of an index, so a page simply stops asking.
 #[diesel::dsl::auto_type(no_type_alias)]
-fn first_page<'a>(session_id: &'a str, rows: i64) -> _ {
+fn in_order<'a>(session_id: &'a str) -> _ {
     let event: diesel::dsl::AsSelect<SessionEvent, Sqlite> = SessionEvent::as_select();
     events::table
         .filter(events::session_id.eq(session_id))
         .select(event)
         .order((events::event_index.asc(), events::id.asc()))
-        .limit(rows)
 }
 
 pub(crate) fn list(conn: &mut SqliteConnection, request: &ListEventsRequest) -> Result<ListPage<SessionEvent>> {
     let page = request.page()?;
-    let first = first_page(request.session_id(), page.fetch());
+    let rows = in_order(request.session_id());
     let cursor = |event: &SessionEvent| Cursor::after(&request.scope(), Number::Integer(event.event_index), &event.id);
     match page.after {
-        None => page.collect(first.load_iter(conn)?, cursor),
+        None => page.collect(rows.load_iter(conn)?, cursor),
         Some(after) => {
-            let next = first.filter(row_after((events::event_index, events::id), after));
-            page.collect(next.load_iter(conn)?, cursor)
+            let rows = rows.filter(row_after((events::event_index, events::id), after));
+            page.collect(rows.load_iter(conn)?, cursor)
         }
     }
-}
-
-macro_rules! insert_new_statement {
-    ($event:expr) => {
-        diesel::insert_into(events::table).values($event).on_conflict(events::id).do_nothing()
-    };
 }
 
 macro_rules! upsert_statement {
@@ -259,11 +255,26 @@ macro_rules! upsert_statement {
     };
 }
 
-/// Diesel prepares a `DO UPDATE` anew at every call and keeps a `DO NOTHING`. Nearly every event is new, so that one
-/// goes first.
+/// Diesel prepares a `DO UPDATE` anew at every call. Nearly every event is new, so an insert that it keeps goes first.
 pub(crate) fn upsert(conn: &mut SqliteConnection, event: &SessionEvent) -> Result<()> {
-    if insert_new_statement!(event).execute(conn)? == 0 {
+    if InsertNew([NewEvent::from(event)]).execute(conn)? == 0 {
         upsert_statement!(event).execute(conn)?;
     }
     Ok(())
+}
+
+/// Rows in one statement: enough that the work around a statement does not count, and far from SQLite's limit of
+/// variables (999 in old versions).
+const ROWS: usize = 16;
+
+/// Not atomic by itself.
+pub(crate) fn upsert_all(conn: &mut SqliteConnection, events: &[SessionEvent]) -> Result<()> {
+    let (chunks, rest) = events.as_chunks::<ROWS>();
+    for chunk in chunks {
+        // An id that was there already, or comes twice: then it is the order that decides, row by row.
+        if InsertNew(chunk.each_ref().map(NewEvent::from)).execute(conn)? < ROWS {
+            chunk.iter().try_for_each(|event| upsert(conn, event))?;
+        }
+    }
+    rest.iter().try_for_each(|event| upsert(conn, event))
 }

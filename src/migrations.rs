@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use diesel::connection::{BoxableConnection, TransactionManager};
+use diesel::connection::BoxableConnection;
 use diesel::migration::{Migration, MigrationMetadata, MigrationName, MigrationSource};
 use diesel::prelude::*;
 use diesel::sqlite::Sqlite;
@@ -11,6 +11,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use crate::adopt;
 use crate::error::{Cause, Error, Result};
 use crate::pragma;
+use crate::transaction;
 
 const EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations");
 
@@ -134,17 +135,11 @@ pub fn migrate(conn: &mut SqliteConnection) -> Result<()> {
         if is_current(conn)? {
             return Ok(());
         }
-        if in_transaction(conn)? {
-            return conn.transaction(run_pending);
+        if transaction::is_open(conn)? {
+            return transaction::atomically(conn, run_pending);
         }
-        pragma::with(conn, "foreign_keys", 0, |conn| conn.immediate_transaction(run_pending))
+        pragma::with(conn, "foreign_keys", 0, |conn| transaction::atomically(conn, run_pending))
     })
-}
-
-/// Whether the connection is in a transaction that Diesel knows of.
-pub(crate) fn in_transaction(conn: &mut SqliteConnection) -> Result<bool> {
-    type Manager = <SqliteConnection as Connection>::TransactionManager;
-    Ok(Manager::transaction_manager_status_mut(conn).transaction_depth()?.is_some())
 }
 
 fn run_pending(conn: &mut SqliteConnection) -> Result<()> {

@@ -161,12 +161,8 @@ impl<'a> PageRequest<'a> {
         Ok(Self { rows, after })
     }
 
-    /// One row more than the page holds: whether it exists says whether there is a next page.
-    pub(crate) fn fetch(&self) -> i64 {
-        i64::from(self.rows) + 1
-    }
-
-    /// Collects a page of rows. The row after it is only known to exist, never decoded into an error.
+    /// Takes a page off the rows, and looks whether one more follows. That row is only known to exist; what it holds
+    /// is no error of this page.
     pub(crate) fn collect<T>(
         &self,
         rows: impl Iterator<Item = diesel::QueryResult<T>>,

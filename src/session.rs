@@ -184,29 +184,29 @@ fn by_id<'a>(id: &'a str) -> _ {
 }
 
 pub(crate) fn get(conn: &mut SqliteConnection, id: &str) -> Result<Option<SessionRecord>> {
-    Ok(by_id(id).first(conn).optional()?)
+    Ok(by_id(id).get_result(conn).optional()?)
 }
 
 /// The rows with the exact value that orders them, which the record may have rounded.
+///
+/// No `LIMIT`: SQLite would prepare the statement again for every number bound to it. The rows come one by one in the
+/// order of an index, so a page simply stops asking.
 #[diesel::dsl::auto_type(no_type_alias)]
-fn first_page(rows: i64) -> _ {
+fn in_order() -> _ {
     let record: diesel::dsl::AsSelect<SessionRecord, Sqlite> = SessionRecord::as_select();
-    sessions::table
-        .select((record, sessions::created_at))
-        .order((sessions::created_at.asc(), sessions::id.asc()))
-        .limit(rows)
+    sessions::table.select((record, sessions::created_at)).order((sessions::created_at.asc(), sessions::id.asc()))
 }
 
 pub(crate) fn list(conn: &mut SqliteConnection, request: &ListSessionsRequest) -> Result<ListPage<SessionRecord>> {
     let page = request.page()?;
-    let first = first_page(page.fetch());
+    let rows = in_order();
     let cursor =
         |(session, created_at): &(SessionRecord, Number)| Cursor::after(&request.scope(), *created_at, &session.id);
     let page = match page.after {
-        None => page.collect(first.load_iter(conn)?, cursor)?,
+        None => page.collect(rows.load_iter(conn)?, cursor)?,
         Some(after) => {
-            let next = first.filter(row_after((sessions::created_at, sessions::id), after));
-            page.collect(next.load_iter(conn)?, cursor)?
+            let rows = rows.filter(row_after((sessions::created_at, sessions::id), after));
+            page.collect(rows.load_iter(conn)?, cursor)?
         }
     };
     Ok(page.map(|(session, _)| session))

@@ -1,0 +1,206 @@
+//! How a store is opened.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::SessionStore;
+use super::connection::Location;
+use crate::error::Result;
+
+/// What an acknowledged write survives.
+///
+/// ```
+/// use agent_session_store::{Durability, SessionStore};
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("sessions.db");
+///
+/// let store = SessionStore::builder().durability(Durability::Normal).open(path)?;
+/// # Ok::<(), agent_session_store::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Power loss, and a crash of the operating system: SQLite's `synchronous = FULL`. Every commit waits for the
+    /// disk, for between a tenth of a millisecond and tens of milliseconds; writes that wait at the same time share
+    /// one commit.
+    #[default]
+    Full,
+    /// A crash or kill of the process: `synchronous = NORMAL`. A commit does not wait for the disk. After power loss
+    /// or a crash of the operating system the file is intact, but the last writes before it may be missing.
+    Normal,
+}
+
+/// How SQLite keeps a transaction apart until it is committed.
+///
+/// ```
+/// use agent_session_store::{JournalMode, SessionStore};
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("sessions.db");
+///
+/// let store = SessionStore::builder().journal_mode(JournalMode::Rollback).open(path)?;
+/// # Ok::<(), agent_session_store::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JournalMode {
+    /// A write-ahead log, in two files beside the database (`-wal`, `-shm`): readers and the writer do not wait for
+    /// each other, and a commit is one disk sync. All processes must be on one machine. Where the file system cannot
+    /// do it, SQLite stays with the rollback journal.
+    #[default]
+    Wal,
+    /// A rollback journal (SQLite's `DELETE`), for network file systems and files that other programs copy while they
+    /// are open. A commit is two to four disk syncs, and readers and the writer wait for each other.
+    Rollback,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Options {
+    pub(super) durability: Durability,
+    pub(super) journal_mode: JournalMode,
+    pub(super) busy_timeout: Duration,
+    pub(super) readers: usize,
+    pub(super) create: bool,
+    pub(super) read_only: bool,
+}
+
+/// The choices that [`SessionStore::open`] makes, one by one.
+///
+/// ```
+/// use std::time::Duration;
+/// use agent_session_store::SessionStore;
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("sessions.db");
+///
+/// let store = SessionStore::builder().busy_timeout(Duration::from_secs(10)).readers(8).open(path)?;
+/// # Ok::<(), agent_session_store::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct SessionStoreBuilder(Options);
+
+impl Default for SessionStoreBuilder {
+    fn default() -> Self {
+        Self(Options {
+            durability: Durability::default(),
+            journal_mode: JournalMode::default(),
+            busy_timeout: Duration::from_secs(5),
+            readers: 4,
+            create: true,
+            read_only: false,
+        })
+    }
+}
+
+impl SessionStoreBuilder {
+    /// What an acknowledged write survives; [`Durability::Full`] unless set.
+    ///
+    /// ```
+    /// # use agent_session_store::{Durability, SessionStore};
+    /// let builder = SessionStore::builder().durability(Durability::Normal);
+    /// ```
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.0.durability = durability;
+        self
+    }
+
+    /// Write-ahead log or rollback journal; [`JournalMode::Wal`] unless set. It is a property of the file: opening
+    /// changes it for everybody, and waits for others to let it.
+    ///
+    /// ```
+    /// # use agent_session_store::{JournalMode, SessionStore};
+    /// let builder = SessionStore::builder().journal_mode(JournalMode::Rollback);
+    /// ```
+    pub fn journal_mode(mut self, journal_mode: JournalMode) -> Self {
+        self.0.journal_mode = journal_mode;
+        self
+    }
+
+    /// How long to wait for another process (or another store on the same file) that holds the lock, before a call
+    /// fails with [`Error::Busy`](crate::Error::Busy); 5 seconds unless set. Precise to the millisecond.
+    ///
+    /// Opening a file that has to be migrated waits longer, see [`migrate`](crate::migrate).
+    ///
+    /// ```
+    /// # use agent_session_store::SessionStore;
+    /// let builder = SessionStore::builder().busy_timeout(std::time::Duration::from_millis(500));
+    /// ```
+    pub fn busy_timeout(mut self, timeout: Duration) -> Self {
+        self.0.busy_timeout = timeout;
+        self
+    }
+
+    /// How many connections may read at the same time; 4 unless set, and at least 1. Each is opened when it is first
+    /// needed and takes up to 2 MB for its cache. Calls beyond this number wait for one to be free.
+    ///
+    /// ```
+    /// # use agent_session_store::SessionStore;
+    /// let builder = SessionStore::builder().readers(16);
+    /// ```
+    pub fn readers(mut self, connections: usize) -> Self {
+        self.0.readers = connections.max(1);
+        self
+    }
+
+    /// Whether to create a file that is not there; `true` unless set. If `false`, opening fails with
+    /// [`Error::Open`](crate::Error::Open). Folders are never created.
+    ///
+    /// ```
+    /// # use agent_session_store::{Error, SessionStore};
+    /// let result = SessionStore::builder().create(false).open("no such file.db");
+    /// assert!(matches!(result, Err(Error::Open { .. })));
+    /// ```
+    pub fn create(mut self, create: bool) -> Self {
+        self.0.create = create;
+        self
+    }
+
+    /// Whether to open the file for reading alone; `false` unless set. The file must exist and be
+    /// [migrated](crate::migrate); otherwise, and at every write, the answer is
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly). Journal mode and durability do not apply.
+    ///
+    /// ```
+    /// # use agent_session_store::SessionStore;
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("sessions.db");
+    /// # SessionStore::open(&path)?.close()?;
+    /// let store = SessionStore::builder().read_only(true).open(path)?;
+    /// assert_eq!(store.get_session("session-1")?, None);
+    /// # Ok::<(), agent_session_store::Error>(())
+    /// ```
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.0.read_only = read_only;
+        self
+    }
+
+    /// Opens a database file, and [migrates](crate::migrate) it where that is needed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Open`](crate::Error::Open), [`Error::Busy`](crate::Error::Busy), and those of
+    /// [`migrate`](crate::migrate).
+    ///
+    /// ```
+    /// # use agent_session_store::SessionStore;
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("sessions.db");
+    /// let store = SessionStore::builder().open(path)?;
+    /// # Ok::<(), agent_session_store::Error>(())
+    /// ```
+    pub fn open(self, path: impl AsRef<Path>) -> Result<SessionStore> {
+        let location = Location::file(path.as_ref());
+        SessionStore::establish(location, self.0)
+    }
+
+    /// Opens a database that lives in memory as long as the store, for tests. Everything goes through one connection.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the database reports.
+    ///
+    /// ```
+    /// # use agent_session_store::SessionStore;
+    /// let store = SessionStore::builder().open_in_memory()?;
+    /// # Ok::<(), agent_session_store::Error>(())
+    /// ```
+    pub fn open_in_memory(self) -> Result<SessionStore> {
+        SessionStore::establish(Location::Memory, Options { read_only: false, ..self.0 })
+    }
+}

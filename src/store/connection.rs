@@ -1,0 +1,131 @@
+//! A connection of the store's own: how a file is opened, and with which settings.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+
+use super::builder::{Durability, JournalMode, Options};
+use crate::error::{Error, Result};
+use crate::migrations::migrate;
+use crate::pragma;
+
+/// Where a store's database is.
+#[derive(Clone, Debug)]
+pub(super) enum Location {
+    File { path: String, uri: String },
+    Memory,
+}
+
+impl Location {
+    /// A file is opened by URI: only so can it be asked for without creating or changing it, and no name has a meaning
+    /// of its own (`:memory:`, `file:…`).
+    pub(super) fn file(path: &Path) -> Self {
+        let mut uri = "file:".to_owned();
+        // A path that begins with two slashes would name a host.
+        if path.has_root() {
+            uri.push_str("//");
+        }
+        for &byte in path.as_os_str().as_encoded_bytes() {
+            match byte {
+                b'/' | b'.' | b'-' | b'_' | b'~' => uri.push(char::from(byte)),
+                b'\\' if cfg!(windows) => uri.push('/'),
+                b':' if cfg!(windows) => uri.push(':'),
+                _ if byte.is_ascii_alphanumeric() => uri.push(char::from(byte)),
+                // Writing to a string cannot fail.
+                _ => _ = write!(uri, "%{byte:02X}"),
+            }
+        }
+        Self::File { path: path.display().to_string(), uri }
+    }
+
+    fn establish(&self, mode: &str, busy_timeout: Duration) -> Result<SqliteConnection> {
+        let (path, url) = match self {
+            Self::File { path, uri } => (&**path, format!("{uri}?mode={mode}")),
+            Self::Memory => (":memory:", ":memory:".to_owned()),
+        };
+        let mut conn =
+            SqliteConnection::establish(&url).map_err(|source| Error::Open { path: path.to_owned(), source })?;
+        // Before anything that may meet another connection's lock.
+        // SQLite counts in 32 bits.
+        let millis = i32::try_from(busy_timeout.as_millis()).unwrap_or(i32::MAX);
+        pragma::write(&mut conn, "busy_timeout", i64::from(millis))?;
+        Ok(conn)
+    }
+}
+
+/// The connection that writes, to a migrated database.
+pub(super) fn writer(location: &Location, options: &Options) -> Result<SqliteConnection> {
+    let mode = match (options.read_only, options.create) {
+        (true, _) => "ro",
+        (false, true) => "rwc",
+        (false, false) => "rw",
+    };
+    let mut conn = location.establish(mode, options.busy_timeout)?;
+    if options.read_only || matches!(location, Location::Memory) {
+        migrate(&mut conn)?;
+        return Ok(conn);
+    }
+    set_durability(&mut conn, options.durability)?;
+    // Before the switch to another journal, which needs the file for itself: another process may be migrating it, and
+    // only `migrate` waits as long as that takes.
+    migrate(&mut conn)?;
+    set_journal_mode(&mut conn, options)?;
+    Ok(conn)
+}
+
+/// A connection that only reads. It never creates the file: the writer has it.
+pub(super) fn reader(location: &Location, options: &Options) -> Result<SqliteConnection> {
+    let mode = if options.read_only { "ro" } else { "rw" };
+    let mut conn = location.establish(mode, options.busy_timeout)?;
+    pragma::write(&mut conn, "query_only", 1)?;
+    Ok(conn)
+}
+
+/// Another connection that does the same at the same moment can make this fail at once, whatever the busy timeout
+/// says: each holds what the other waits for. Then one of them has to try again.
+fn set_journal_mode(conn: &mut SqliteConnection, options: &Options) -> Result<()> {
+    let wanted = match options.journal_mode {
+        JournalMode::Wal => "wal",
+        JournalMode::Rollback => "delete",
+    };
+    let started = Instant::now();
+    loop {
+        match try_journal_mode(conn, wanted).map_err(Error::from) {
+            Err(Error::Busy { .. }) if started.elapsed() < options.busy_timeout => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            result => return result,
+        }
+    }
+}
+
+fn try_journal_mode(conn: &mut SqliteConnection, wanted: &str) -> QueryResult<()> {
+    let current: String = diesel::dsl::sql::<Text>("PRAGMA journal_mode").get_result(conn)?;
+    if current != wanted {
+        diesel::dsl::sql::<Text>(&format!("PRAGMA journal_mode = {wanted}")).get_result::<String>(conn)?;
+    }
+    Ok(())
+}
+
+fn set_durability(conn: &mut SqliteConnection, durability: Durability) -> Result<()> {
+    let synchronous = match durability {
+        Durability::Full => 2,
+        Durability::Normal => 1,
+    };
+    pragma::write(conn, "synchronous", synchronous)?;
+    // There, only this flushes the drive's own cache.
+    if cfg!(target_vendor = "apple") && durability == Durability::Full {
+        pragma::write(conn, "fullfsync", 1)?;
+        pragma::write(conn, "checkpoint_fullfsync", 1)?;
+    }
+    Ok(())
+}
+
+/// Moves what the write-ahead log holds into the file, as far as other connections let it.
+pub(super) fn checkpoint(conn: &mut SqliteConnection) -> Result<()> {
+    diesel::dsl::sql::<diesel::sql_types::BigInt>("PRAGMA wal_checkpoint(TRUNCATE)").get_result::<i64>(conn)?;
+    Ok(())
+}

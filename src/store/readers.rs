@@ -1,0 +1,85 @@
+//! Connections that read, opened when they are first needed and then kept.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use diesel::SqliteConnection;
+
+use super::builder::Options;
+use super::connection::{self, Location};
+use crate::error::{Error, Result};
+
+pub(super) struct Readers {
+    location: Location,
+    options: Options,
+    pool: Mutex<Pool>,
+    /// A connection was given back, or the pool was closed.
+    freed: Condvar,
+}
+
+#[derive(Default)]
+struct Pool {
+    idle: Vec<SqliteConnection>,
+    in_use: usize,
+    is_closed: bool,
+}
+
+impl Readers {
+    pub(super) fn new(location: Location, options: Options) -> Self {
+        Self { location, options, pool: Mutex::default(), freed: Condvar::new() }
+    }
+
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads with a connection of its own, as soon as one is free.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut SqliteConnection) -> Result<T>) -> Result<T> {
+        let mut pool = self.pool();
+        while pool.idle.is_empty() && pool.in_use >= self.options.readers && !pool.is_closed {
+            pool = self.freed.wait(pool).unwrap_or_else(PoisonError::into_inner);
+        }
+        if pool.is_closed {
+            return Err(Error::Closed);
+        }
+        pool.in_use += 1;
+        let conn = pool.idle.pop();
+        drop(pool);
+
+        let mut loan = Loan { readers: self, conn };
+        let conn = match &mut loan.conn {
+            Some(conn) => conn,
+            empty => empty.insert(connection::reader(&self.location, &self.options)?),
+        };
+        work(conn)
+    }
+
+    /// Lets nobody in any more, and closes what is idle; a connection in use closes when it is given back.
+    pub(super) fn close(&self) {
+        let idle = {
+            let mut pool = self.pool();
+            pool.is_closed = true;
+            std::mem::take(&mut pool.idle)
+        };
+        self.freed.notify_all();
+        drop(idle);
+    }
+}
+
+/// A connection on loan. It is given back even if its user panics: reading leaves nothing behind.
+struct Loan<'a> {
+    readers: &'a Readers,
+    conn: Option<SqliteConnection>,
+}
+
+impl Drop for Loan<'_> {
+    fn drop(&mut self) {
+        let mut pool = self.readers.pool();
+        pool.in_use -= 1;
+        let is_closed = pool.is_closed;
+        if !is_closed {
+            pool.idle.extend(self.conn.take());
+        }
+        drop(pool);
+        self.readers.freed.notify_one();
+    }
+}

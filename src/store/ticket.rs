@@ -1,0 +1,86 @@
+//! One answer, for a thread or a task that waits for it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::error::{Error, Result};
+
+/// Waits for the answer: `wait` as a thread, `await` as a task.
+pub(super) struct Ticket<T>(Arc<Slot<T>>);
+
+/// Gives the answer. Dropped without one (its thread panicked), it answers with [`Error::Panicked`].
+pub(super) struct Promise<T>(Arc<Slot<T>>);
+
+struct Slot<T> {
+    state: Mutex<State<T>>,
+    answered: Condvar,
+}
+
+enum State<T> {
+    Open(Option<Waker>),
+    Answered(Option<Result<T>>),
+}
+
+pub(super) fn ticket<T>() -> (Promise<T>, Ticket<T>) {
+    let slot = Arc::new(Slot { state: Mutex::new(State::Open(None)), answered: Condvar::new() });
+    (Promise(Arc::clone(&slot)), Ticket(slot))
+}
+
+impl<T> Slot<T> {
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Promise<T> {
+    pub(super) fn answer(self, answer: Result<T>) {
+        self.put(answer);
+    }
+
+    fn put(&self, answer: Result<T>) {
+        let mut state = self.0.state();
+        if let State::Open(waker) = &mut *state {
+            let waker = waker.take();
+            *state = State::Answered(Some(answer));
+            drop(state);
+            self.0.answered.notify_one();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl<T> Drop for Promise<T> {
+    fn drop(&mut self) {
+        self.put(Err(Error::Panicked));
+    }
+}
+
+impl<T> Ticket<T> {
+    pub(super) fn wait(self) -> Result<T> {
+        let mut state = self.0.state();
+        loop {
+            if let State::Answered(answer) = &mut *state {
+                return answer.take().unwrap_or(Err(Error::Panicked));
+            }
+            state = self.0.answered.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl<T> Future for Ticket<T> {
+    type Output = Result<T>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T>> {
+        match &mut *self.0.state() {
+            State::Open(waker) => {
+                *waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+            State::Answered(answer) => Poll::Ready(answer.take().unwrap_or(Err(Error::Panicked))),
+        }
+    }
+}

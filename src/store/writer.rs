@@ -1,0 +1,345 @@
+//! Group commit: whatever waits when the writing connection is free becomes one transaction.
+//!
+//! A write that finds the connection free runs at once, on its own thread. One that does not waits in a queue, which
+//! a thread of the store's empties: everything in it, in order, in one transaction, then one commit (one disk sync)
+//! for all. A caller is answered after that commit.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::task::Waker;
+#[cfg(feature = "async")]
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use diesel::SqliteConnection;
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+
+use super::ticket::{Promise, Ticket, ticket};
+use crate::error::{Error, Result};
+use crate::transaction;
+
+/// Calls that may wait. Each keeps a copy of what it writes; a further call waits outside, with what it has anyway.
+const QUEUE_LENGTH: usize = 1024;
+
+/// Calls in one transaction, so that none waits for too many others.
+const GROUP_SIZE: usize = 512;
+
+/// The longest that a group waits for callers that were in the last one and are about to come back.
+const PATIENCE: Duration = Duration::from_micros(500);
+
+/// A write in the queue, all or nothing by itself. It may be run again: where a transaction is lost, each of its
+/// writes is tried alone.
+trait Job: Send {
+    /// Runs the write and keeps its result.
+    fn attempt(&mut self, conn: &mut SqliteConnection) -> Attempt;
+    fn fail(&mut self, error: Error);
+    /// Tells the caller.
+    fn answer(self: Box<Self>);
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    Done,
+    /// It has undone itself; the transaction can go on.
+    Failed,
+    /// The transaction may be lost.
+    Broken,
+}
+
+struct Write<T, F> {
+    work: F,
+    result: Option<Result<T>>,
+    promise: Promise<T>,
+}
+
+impl<T, F> Job for Write<T, F>
+where
+    T: Send,
+    F: FnMut(&mut SqliteConnection) -> Result<T> + Send,
+{
+    fn attempt(&mut self, conn: &mut SqliteConnection) -> Attempt {
+        let result = (self.work)(conn);
+        let attempt = match &result {
+            Ok(_) => Attempt::Done,
+            Err(error) if leaves_transaction_alone(error) => Attempt::Failed,
+            Err(_) => Attempt::Broken,
+        };
+        self.result = Some(result);
+        attempt
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.result = Some(Err(error));
+    }
+
+    fn answer(self: Box<Self>) {
+        self.promise.answer(self.result.unwrap_or(Err(Error::Panicked)));
+    }
+}
+
+/// Whether a failed write has only undone itself. A violated constraint does, and so does what this crate finds wrong;
+/// other errors of the database may have ended the transaction.
+fn leaves_transaction_alone(error: &Error) -> bool {
+    match error {
+        Error::Database { source } => matches!(
+            source,
+            DieselError::DatabaseError(
+                DatabaseErrorKind::UniqueViolation
+                    | DatabaseErrorKind::ForeignKeyViolation
+                    | DatabaseErrorKind::NotNullViolation
+                    | DatabaseErrorKind::CheckViolation,
+                _,
+            )
+        ),
+        Error::Busy { .. } | Error::DiskFull { .. } | Error::ReadOnly { .. } | Error::NotADatabase { .. } => false,
+        _ => true,
+    }
+}
+
+/// The same error once more: a failed commit concerns every caller in it.
+fn again(error: &Error) -> Error {
+    let copy = |source: &DieselError| match source {
+        DieselError::DatabaseError(kind, information) => {
+            let kind = match kind {
+                DatabaseErrorKind::UniqueViolation => DatabaseErrorKind::UniqueViolation,
+                DatabaseErrorKind::ForeignKeyViolation => DatabaseErrorKind::ForeignKeyViolation,
+                DatabaseErrorKind::NotNullViolation => DatabaseErrorKind::NotNullViolation,
+                DatabaseErrorKind::CheckViolation => DatabaseErrorKind::CheckViolation,
+                _ => DatabaseErrorKind::Unknown,
+            };
+            DieselError::DatabaseError(kind, Box::new(information.message().to_owned()))
+        }
+        other => DieselError::DatabaseError(DatabaseErrorKind::Unknown, Box::new(other.to_string())),
+    };
+    match error {
+        Error::Busy { source }
+        | Error::DiskFull { source }
+        | Error::ReadOnly { source }
+        | Error::NotADatabase { source }
+        | Error::Database { source } => copy(source).into(),
+        _ => Error::Panicked,
+    }
+}
+
+/// The connection that writes, and the queue for it.
+pub(super) struct Writer {
+    queue: Mutex<Queue>,
+    /// Something was put into the queue, or it was closed.
+    filled: Condvar,
+    /// Something was taken out of the queue, or it was closed.
+    drained: Condvar,
+    /// `None` once the store is closed.
+    connection: Mutex<Option<SqliteConnection>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Box<dyn Job>>,
+    is_closed: bool,
+    /// How many were in the last group: as many may be about to come back.
+    last_group: usize,
+    /// How many the thread waits for.
+    wanted: usize,
+    thread: Option<JoinHandle<()>>,
+    /// Tasks that found the queue full.
+    waiting_tasks: Vec<Waker>,
+}
+
+impl Writer {
+    pub(super) fn new(conn: SqliteConnection) -> Self {
+        Self {
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            drained: Condvar::new(),
+            connection: Mutex::new(Some(conn)),
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Works with the connection itself, as soon as it is free.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut SqliteConnection) -> Result<T>) -> Result<T> {
+        let mut guard = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let conn = guard.as_mut().ok_or(Error::Closed)?;
+        transaction::abandon(conn);
+        work(conn)
+    }
+
+    /// Writes at once if nobody else is writing; `None` if the write has to queue.
+    ///
+    /// It has to as well where the last group was one of several: taking the connection now would make the others
+    /// wait for a commit that they are not in.
+    pub(super) fn write_now<T>(&self, work: impl FnOnce(&mut SqliteConnection) -> Result<T>) -> Option<Result<T>> {
+        let mut guard = {
+            let queue = self.queue();
+            if queue.is_closed {
+                return Some(Err(Error::Closed));
+            }
+            if !queue.jobs.is_empty() || queue.last_group > 1 {
+                return None;
+            }
+            match self.connection.try_lock() {
+                Ok(guard) => guard,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return None,
+            }
+        };
+        let conn = guard.as_mut()?;
+        transaction::abandon(conn);
+        Some(work(conn))
+    }
+
+    /// Puts a write into the queue, and waits while that is full.
+    pub(super) fn submit<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnMut(&mut SqliteConnection) -> Result<T> + Send + 'static,
+    ) -> Result<Ticket<T>> {
+        let mut queue = self.queue();
+        while queue.jobs.len() >= QUEUE_LENGTH && !queue.is_closed {
+            queue = self.drained.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.push(queue, work)
+    }
+
+    /// Puts a write into the queue, or leaves word to be woken when there is room.
+    #[cfg(feature = "async")]
+    pub(super) fn poll_submit<T: Send + 'static, F>(
+        self: &Arc<Self>,
+        context: &Context<'_>,
+        work: &mut Option<F>,
+    ) -> Poll<Result<Ticket<T>>>
+    where
+        F: FnMut(&mut SqliteConnection) -> Result<T> + Send + 'static,
+    {
+        let mut queue = self.queue();
+        if queue.jobs.len() >= QUEUE_LENGTH && !queue.is_closed {
+            queue.waiting_tasks.push(context.waker().clone());
+            return Poll::Pending;
+        }
+        match work.take() {
+            Some(work) => Poll::Ready(self.push(queue, work)),
+            None => Poll::Ready(Err(Error::Panicked)),
+        }
+    }
+
+    fn push<T: Send + 'static>(
+        self: &Arc<Self>,
+        mut queue: MutexGuard<'_, Queue>,
+        work: impl FnMut(&mut SqliteConnection) -> Result<T> + Send + 'static,
+    ) -> Result<Ticket<T>> {
+        if queue.is_closed {
+            return Err(Error::Closed);
+        }
+        if queue.thread.is_none() {
+            let writer = Arc::clone(self);
+            let thread = std::thread::Builder::new().name("agent-session-store".to_owned());
+            let thread = thread.spawn(move || writer.run()).map_err(|source| Error::Thread { source })?;
+            queue.thread = Some(thread);
+        }
+        let (promise, ticket) = ticket();
+        queue.jobs.push_back(Box::new(Write { work, result: None, promise }));
+        let enough = queue.jobs.len() >= queue.wanted;
+        drop(queue);
+        if enough {
+            self.filled.notify_one();
+        }
+        Ok(ticket)
+    }
+
+    /// Empties the queue until the store is closed.
+    fn run(&self) {
+        while self.wait_for_work() {
+            let mut guard = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut group = self.gather();
+            let done = catch_unwind(AssertUnwindSafe(|| match guard.as_mut() {
+                Some(conn) => commit(conn, &mut group),
+                None => group.iter_mut().for_each(|job| job.fail(Error::Closed)),
+            }));
+            drop(guard);
+            if done.is_err() {
+                // Some instrumentation of the host's panicked. Whether anything was committed is not known.
+                group.iter_mut().for_each(|job| job.fail(Error::Panicked));
+            }
+            group.into_iter().for_each(|job| job.answer());
+        }
+    }
+
+    /// Whether there is any; not if the store is closed.
+    fn wait_for_work(&self) -> bool {
+        let mut queue = self.queue();
+        loop {
+            if !queue.jobs.is_empty() {
+                return true;
+            }
+            if queue.is_closed {
+                return false;
+            }
+            queue.wanted = 1;
+            queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Takes the next group out of the queue. Callers that have just been answered come back in a moment; a commit
+    /// without them would make them wait for the next one, so it waits for them, but not for long.
+    fn gather(&self) -> Vec<Box<dyn Job>> {
+        let mut queue = self.queue();
+        let started = Instant::now();
+        queue.wanted = queue.last_group;
+        while queue.jobs.len() < queue.wanted && !queue.is_closed {
+            let Some(left) = PATIENCE.checked_sub(started.elapsed()) else { break };
+            queue = self.filled.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let size = queue.jobs.len().min(GROUP_SIZE);
+        let group = queue.jobs.drain(..size).collect();
+        queue.last_group = size;
+        let waiting_tasks = std::mem::take(&mut queue.waiting_tasks);
+        drop(queue);
+        self.drained.notify_all();
+        waiting_tasks.into_iter().for_each(Waker::wake);
+        group
+    }
+
+    /// Lets nothing more in, waits until everything in the queue has been written, and hands out the connection.
+    pub(super) fn close(&self) -> Option<SqliteConnection> {
+        let (thread, waiting_tasks) = {
+            let mut queue = self.queue();
+            queue.is_closed = true;
+            (queue.thread.take(), std::mem::take(&mut queue.waiting_tasks))
+        };
+        self.filled.notify_all();
+        self.drained.notify_all();
+        waiting_tasks.into_iter().for_each(Waker::wake);
+        if let Some(thread) = thread {
+            // Its panics are caught inside.
+            let _ = thread.join();
+        }
+        let mut guard = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        guard.take().map(|mut conn| {
+            transaction::abandon(&mut conn);
+            conn
+        })
+    }
+}
+
+/// Writes a group, all of it in one transaction if nothing is in the way.
+fn commit(conn: &mut SqliteConnection, group: &mut [Box<dyn Job>]) {
+    transaction::abandon(conn);
+    if let [job] = group {
+        job.attempt(conn);
+        return;
+    }
+    if let Err(error) = transaction::begin(conn) {
+        return group.iter_mut().for_each(|job| job.fail(again(&error)));
+    }
+    let together = transaction::end(conn, |conn| {
+        // What stopped it does not matter: each job finds out for itself.
+        if group.iter_mut().all(|job| job.attempt(conn) != Attempt::Broken) { Ok(()) } else { Err(Error::Panicked) }
+    });
+    if together.is_err() {
+        group.iter_mut().for_each(|job| _ = job.attempt(conn));
+    }
+}

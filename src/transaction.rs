@@ -1,0 +1,52 @@
+//! Transactions that report what went wrong first. Where SQLite has already rolled back by itself (a full disk),
+//! rolling back fails as well, and Diesel's own `transaction` would report that instead.
+
+use diesel::SqliteConnection;
+use diesel::connection::{AnsiTransactionManager as Manager, TransactionManager};
+
+use crate::error::Result;
+
+/// All or nothing: a savepoint in the caller's transaction, or a transaction with the right to write from the start,
+/// which waits for other writers and never fails half-way because one of them was faster.
+pub(crate) fn atomically<T>(
+    conn: &mut SqliteConnection,
+    work: impl FnOnce(&mut SqliteConnection) -> Result<T>,
+) -> Result<T> {
+    begin(conn)?;
+    end(conn, work)
+}
+
+pub(crate) fn begin(conn: &mut SqliteConnection) -> Result<()> {
+    if is_open(conn)? {
+        Ok(Manager::begin_transaction(conn)?)
+    } else {
+        Ok(Manager::begin_transaction_sql(conn, "BEGIN IMMEDIATE")?)
+    }
+}
+
+pub(crate) fn end<T>(conn: &mut SqliteConnection, work: impl FnOnce(&mut SqliteConnection) -> Result<T>) -> Result<T> {
+    match work(conn) {
+        Ok(value) => {
+            Manager::commit_transaction(conn)?;
+            Ok(value)
+        }
+        Err(error) => {
+            let _ = Manager::rollback_transaction(conn);
+            Err(error)
+        }
+    }
+}
+
+/// Whether the connection is in a transaction that Diesel knows of.
+pub(crate) fn is_open(conn: &mut SqliteConnection) -> Result<bool> {
+    Ok(Manager::transaction_manager_status_mut(conn).transaction_depth()?.is_some())
+}
+
+/// Leaves every transaction that a panic left open.
+pub(crate) fn abandon(conn: &mut SqliteConnection) {
+    while is_open(conn).unwrap_or(false) {
+        if Manager::rollback_transaction(conn).is_err() && is_open(conn).unwrap_or(false) {
+            break;
+        }
+    }
+}
