@@ -7,10 +7,11 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, FromStaticSqlRow, Queryable};
-use diesel::expression::AsExpression;
-use diesel::result::UnexpectedNullError;
-use diesel::serialize::{self, IsNull, Output, ToSql};
-use diesel::sql_types::{BigInt, Text};
+use diesel::expression::{AppearsOnTable, Expression, SelectableExpression, ValidGrouping};
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::result::{QueryResult, UnexpectedNullError};
+use diesel::serialize::ToSql;
+use diesel::sql_types::{BigInt, Double, HasSqlType, Text};
 use diesel::sqlite::{Sqlite, SqliteType, SqliteValue};
 
 use crate::error::{Cause, Error};
@@ -120,8 +121,7 @@ impl fmt::Display for NotText {
 impl StdError for NotText {}
 
 /// A number as it is stored: a column of INTEGER affinity keeps a fraction, and integers beyond 64 bits, as REAL.
-#[derive(Clone, Copy, Debug, PartialEq, AsExpression)]
-#[diesel(sql_type = BigInt)]
+#[derive(Clone, Copy, Debug, PartialEq, QueryId, ValidGrouping)]
 pub enum Number {
     Integer(i64),
     Real(f64),
@@ -145,15 +145,28 @@ impl FromSql<BigInt, Sqlite> for Number {
     }
 }
 
-impl ToSql<BigInt, Sqlite> for Number {
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
-        match *self {
-            Self::Integer(value) => out.set_value(value),
-            Self::Real(value) => out.set_value(value),
+/// In a query it is bound as what it is; a bound value of the type BigInt could only be an integer.
+impl Expression for Number {
+    type SqlType = BigInt;
+}
+
+impl<DB> QueryFragment<DB> for Number
+where
+    DB: Backend + HasSqlType<BigInt> + HasSqlType<Double>,
+    i64: ToSql<BigInt, DB>,
+    f64: ToSql<Double, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        match self {
+            Self::Integer(value) => out.push_bind_param::<BigInt, _>(value),
+            Self::Real(value) => out.push_bind_param::<Double, _>(value),
         }
-        Ok(IsNull::No)
     }
 }
+
+impl<QS> AppearsOnTable<QS> for Number {}
+
+impl<QS> SelectableExpression<QS> for Number {}
 
 /// A whole number of 64 bits.
 #[derive(Debug)]
