@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
+use agent_session_store::diesel::connection::InstrumentationEvent;
 use agent_session_store::diesel::{Connection, SqliteConnection};
 use agent_session_store::{Json, Sender, SessionEvent, SessionRecord, migrate};
 use chrono::DateTime;
@@ -50,6 +52,65 @@ impl TempDb {
     pub fn plain(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.path()).unwrap()
     }
+}
+
+impl TempDb {
+    /// Everything in the folder, byte for byte: whether anything was written.
+    pub fn bytes(&self) -> Vec<(String, Vec<u8>)> {
+        let mut files: Vec<_> = std::fs::read_dir(self.folder())
+            .unwrap()
+            .map(|entry| {
+                let path = entry.unwrap().path();
+                (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(&path).unwrap())
+            })
+            .collect();
+        files.sort();
+        files
+    }
+}
+
+/// What Diesel reports about the statements of a connection.
+#[derive(Clone, Default)]
+pub struct Statements(Arc<Mutex<(Vec<String>, Vec<String>)>>);
+
+impl Statements {
+    /// Listens to the connection from now on.
+    pub fn of(conn: &mut SqliteConnection) -> Self {
+        let statements = Self::default();
+        let heard = statements.clone();
+        conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
+            let mut heard = heard.0.lock().unwrap();
+            match event {
+                InstrumentationEvent::StartQuery { query, .. } => {
+                    let text = query.to_string();
+                    let sql = text.split_once(" -- binds:").map_or(&*text, |(sql, _)| sql);
+                    heard.0.push(sql.trim().to_owned());
+                }
+                InstrumentationEvent::CacheQuery { sql, .. } => heard.1.push(sql.to_owned()),
+                _ => {}
+            }
+        });
+        statements
+    }
+
+    /// The SQL of what ran since this was asked last.
+    pub fn take_run(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap().0)
+    }
+
+    /// The SQL of what was prepared and kept in the connection's cache since this was asked last.
+    pub fn take_cached(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap().1)
+    }
+}
+
+/// Every row of a query, each value with its type, through a connection of another library.
+pub fn rows(conn: &rusqlite::Connection, sql: &str) -> Vec<Vec<String>> {
+    let mut statement = conn.prepare(sql).unwrap();
+    let columns = statement.column_count();
+    let rows = statement
+        .query_map([], |row| Ok((0..columns).map(|column| format!("{:?}", row.get_ref_unwrap(column))).collect()));
+    rows.unwrap().map(Result::unwrap).collect()
 }
 
 pub fn fixture_path(name: &str) -> PathBuf {
