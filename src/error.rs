@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use diesel::result::{ConnectionError, DatabaseErrorKind};
+use serde_json::error::Category;
 
 /// A `Result` whose error is this crate's [`enum@Error`] unless another is named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -26,9 +27,10 @@ pub(crate) type Cause = Box<dyn StdError + Send + Sync>;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// A text that should become a [`Json`](crate::Json) is not JSON. Nothing was stored.
+    /// A text that should become a [`Json`](crate::Json) is not JSON, a value has no form in JSON, or the JSON is not of
+    /// the type asked for. Nothing was stored.
     InvalidJson {
-        /// Where and why the parser stopped.
+        /// Where and why it stopped.
         source: serde_json::Error,
     },
     /// A cursor that this crate did not make, or that belongs to another listing.
@@ -109,7 +111,12 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InvalidJson { source } => write!(f, "the text is not JSON: {source}"),
+            Self::InvalidJson { source } => match source.classify() {
+                // Only what was read has a place.
+                _ if source.line() == 0 => write!(f, "the value cannot be written as JSON: {source}"),
+                Category::Data => write!(f, "the JSON is of another type than asked for: {source}"),
+                _ => write!(f, "the text is not JSON: {source}"),
+            },
             Self::InvalidCursor { reason } => write!(f, "the cursor cannot be used: {reason}"),
             Self::Decode { table, id, column, source } => {
                 write!(f, "cannot decode column {column} of the {table} row with id {id:?}: {source}")
