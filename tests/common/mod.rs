@@ -61,7 +61,9 @@ impl TempDb {
             .unwrap()
             .map(|entry| {
                 let path = entry.unwrap().path();
-                (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(&path).unwrap())
+                let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+                let bytes = if path.is_dir() { Vec::new() } else { std::fs::read(&path).unwrap() };
+                (name, bytes)
             })
             .collect();
         files.sort();
