@@ -245,9 +245,9 @@ fn normalised(sql: &str) -> String {
         .fold(words, |text, (from, to)| text.replace(from, to))
 }
 
-/// Writes the declaration of a table anew: the same columns, as the copy would declare them. SQLite's documentation
-/// of ALTER TABLE (part 7) allows this for what does not change the rows on disk; types of the same affinity and a
-/// NOT NULL that holds do not.
+/// Writes the declaration of a table anew: the same columns, as the copy would declare them, and the same index.
+/// SQLite's documentation of ALTER TABLE (part 7) allows this for what does not change the rows on disk; types of the
+/// same affinity and a NOT NULL that holds do not.
 fn declare(conn: &mut SqliteConnection, wanted: &Wanted) -> Result<()> {
     pragma::with(conn, "writable_schema", 1, |conn| {
         // A connection in defensive mode does not switch. The reference's declaration means the same; it may stay.
@@ -258,6 +258,14 @@ fn declare(conn: &mut SqliteConnection, wanted: &Wanted) -> Result<()> {
             .bind::<Text, _>(declaration(wanted.name))
             .bind::<Text, _>(wanted.name)
             .execute(conn)?;
+        for index in attached(conn, wanted.name)? {
+            if let Some(sql) = index_declarations().find(|sql| normalised(sql) == normalised(&index.sql)) {
+                diesel::sql_query("UPDATE sqlite_master SET sql = ? WHERE type = 'index' AND name = ?")
+                    .bind::<Text, _>(sql)
+                    .bind::<Text, _>(index.name)
+                    .execute(conn)?;
+            }
+        }
         let version = pragma::read(conn, "schema_version")?;
         Ok(pragma::write(conn, "schema_version", version + 1)?)
     })
@@ -270,6 +278,11 @@ fn declaration(table: &str) -> String {
         .and_then(|(_, rest)| rest.split_once(';'))
         .map_or("", |(body, _)| body);
     format!("CREATE TABLE \"{table}\" {body}")
+}
+
+/// The declarations of the indexes, as SQLite keeps them.
+fn index_declarations() -> impl Iterator<Item = String> {
+    section("indexes").split(';').map(|sql| sql.trim().replace("IF NOT EXISTS ", ""))
 }
 
 /// One part of the migration's SQL.
@@ -288,13 +301,9 @@ fn rebuild(conn: &mut SqliteConnection, wanted: &Wanted) -> Result<()> {
         );
         return Err(Error::CannotMigrate { reason });
     }
-    let attached: Vec<MasterRow> = diesel::sql_query(
-        "SELECT type AS kind, name, sql FROM sqlite_master \
-         WHERE tbl_name = ? COLLATE NOCASE AND type IN ('index', 'trigger') AND sql IS NOT NULL \
-             AND name NOT IN ('idx_sessions_order', 'idx_events_session_order', 'idx_events_session_created')",
-    )
-    .bind::<Text, _>(wanted.name)
-    .load(conn)?;
+    let ours = ["idx_sessions_order", "idx_events_session_order", "idx_events_session_created"];
+    let mut attached = attached(conn, wanted.name)?;
+    attached.retain(|row| !ours.contains(&&*row.name));
     for MasterRow { kind, name, .. } in &attached {
         conn.batch_execute(&format!("DROP {kind} \"{}\"", name.replace('"', "\"\"")))?;
     }
@@ -304,6 +313,16 @@ fn rebuild(conn: &mut SqliteConnection, wanted: &Wanted) -> Result<()> {
         conn.batch_execute(sql)?;
     }
     Ok(())
+}
+
+/// The indexes and triggers that were made for a table.
+fn attached(conn: &mut SqliteConnection, table: &str) -> QueryResult<Vec<MasterRow>> {
+    diesel::sql_query(
+        "SELECT type AS kind, name, sql FROM sqlite_master \
+         WHERE tbl_name = ? COLLATE NOCASE AND type IN ('index', 'trigger') AND sql IS NOT NULL",
+    )
+    .bind::<Text, _>(table)
+    .load(conn)
 }
 
 fn is_referred_to(conn: &mut SqliteConnection, table: &str) -> QueryResult<bool> {
