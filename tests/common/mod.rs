@@ -9,6 +9,7 @@ use agent_session_store::diesel::connection::InstrumentationEvent;
 use agent_session_store::diesel::{Connection, SqliteConnection};
 use agent_session_store::{Json, Sender, SessionEvent, SessionRecord, migrate};
 use chrono::DateTime;
+use rusqlite::types::ValueRef;
 use tempfile::TempDir;
 
 /// A folder with the path of a database in it, which may not exist yet. No connection is held open.
@@ -106,13 +107,23 @@ impl Statements {
     }
 }
 
-/// Every row of a query, each value with its type, through a connection of another library.
+/// Every row of a query, each value in the form of a literal of its type, through a connection of another library.
 pub fn rows(conn: &rusqlite::Connection, sql: &str) -> Vec<Vec<String>> {
     let mut statement = conn.prepare(sql).unwrap();
     let columns = statement.column_count();
-    let rows = statement
-        .query_map([], |row| Ok((0..columns).map(|column| format!("{:?}", row.get_ref_unwrap(column))).collect()));
+    let rows =
+        statement.query_map([], |row| Ok((0..columns).map(|column| shown(row.get_ref_unwrap(column))).collect()));
     rows.unwrap().map(Result::unwrap).collect()
+}
+
+fn shown(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Null => "NULL".to_owned(),
+        ValueRef::Integer(value) => value.to_string(),
+        ValueRef::Real(value) => format!("{value:?}"),
+        ValueRef::Text(bytes) => format!("'{}'", bytes.escape_ascii()),
+        ValueRef::Blob(bytes) => format!("x'{}'", bytes.escape_ascii()),
+    }
 }
 
 pub fn fixture_path(name: &str) -> PathBuf {
