@@ -1,4 +1,43 @@
-//! Keeps it.
+//! Keeps the sessions of coding agents in SQLite, for Rust applications that are on Diesel.
+//!
+//! A *session* is one conversation with a coding agent; its *events* are the JSON-RPC envelopes (Agent Client
+//! Protocol) that passed between client and agent, in order. This crate stores both in two tables, the same ones as
+//! the TypeScript SDK of sandbox-agent, so that both programs can share a file. For whom it is, and how to use it
+//! beside tables and migrations of your own, is in the README.
+//!
+//! ```
+//! use agent_session_store::{ListEventsRequest, SessionStore};
+//! # use agent_session_store::{Json, Sender, SessionEvent};
+//! # let event = SessionEvent { id: "event-1".into(), event_index: 1, session_id: "session-1".into(),
+//! #     created_at: Default::default(), connection_id: "connection-1".into(), sender: Sender::Client,
+//! #     payload: Json::parse(r#"{"jsonrpc":"2.0","id":1,"method":"session/new"}"#)? };
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("sessions.db");
+//!
+//! let store = SessionStore::open(&path)?; // creates or migrates the file
+//! store.insert_event(&event)?;
+//! let page = store.list_events(&ListEventsRequest::new("session-1").limit(50))?;
+//! assert_eq!(page.items, [event]);
+//! assert!(page.next_cursor.is_none());
+//! # Ok::<(), agent_session_store::Error>(())
+//! ```
+//!
+//! | you have | you use |
+//! |---|---|
+//! | a path | [`SessionStore`]: opens the file, migrates it, and works from any number of threads |
+//! | a Diesel connection | [`migrate`] once, then the verbs of [`SessionPersistDriver`], in your own transactions |
+//! | a Diesel migration harness | [`MIGRATIONS`] |
+//! | queries of your own | [`schema`], and [`SessionRecord`] and [`SessionEvent`] as Diesel models |
+//!
+//! # Features
+//!
+//! - `bundled` (default) compiles SQLite into the application. Without it the system's `libsqlite3` is linked.
+//! - `r2d2` lets [`MIGRATIONS`] look into the connections of a `diesel::r2d2` pool, as it does into a plain one.
+
+/// The code blocks of the README, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub use diesel;
 
