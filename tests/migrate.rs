@@ -174,6 +174,16 @@ fn the_second_run_writes_nothing() {
     }
 }
 
+/// It does not even wait for a writer, which may hold the file for long.
+#[test]
+fn an_up_to_date_database_is_only_read() {
+    let db = fresh();
+    let writer = db.plain();
+    writer.execute_batch("BEGIN IMMEDIATE; DELETE FROM sessions").unwrap();
+    migrate(&mut db.connect()).unwrap();
+    writer.execute_batch("ROLLBACK").unwrap();
+}
+
 #[test]
 fn the_connections_settings_stay_as_they_are() {
     let pragma = |conn: &mut SqliteConnection, name: &str| -> i64 {

@@ -101,6 +101,24 @@ fn reading_never_counts_or_skips_rows() {
     }
 }
 
+/// The order is asked for: that the index happens to have it is not enough.
+#[test]
+fn the_listings_name_their_whole_order() {
+    let (_db, mut conn) = filled();
+    let statements = Statements::of(&mut conn);
+    for (name, read) in &READS[1..] {
+        read(&mut conn);
+        let sql = statements.take_run().pop().unwrap();
+        let (keys, end) = if name.starts_with("list_sessions") {
+            ("(`sessions`.`created_at`, `sessions`.`id`)", "`sessions`.`created_at` ASC, `sessions`.`id` ASC")
+        } else {
+            ("(`events`.`event_index`, `events`.`id`)", "`events`.`event_index` ASC, `events`.`id` ASC")
+        };
+        assert!(sql.ends_with(&format!(" ORDER BY {end} LIMIT ?")), "{name}: {sql}");
+        assert_eq!(sql.contains(&format!("{keys} > (?, ?)")), name.ends_with("with a cursor"), "{name}: {sql}");
+    }
+}
+
 #[test]
 fn the_upserts_are_these_statements() {
     let (_db, mut conn) = filled();

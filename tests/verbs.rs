@@ -168,6 +168,21 @@ fn parts_of_a_millisecond_are_dropped_also_before_1970() {
     }
 }
 
+/// INTEGER affinity keeps a fraction that another program wrote.
+#[test]
+fn a_fraction_of_a_millisecond_in_the_file_is_floored() {
+    let db = TempDb::new();
+    let mut conn = db.migrated();
+    conn.update_session(&session("one")).unwrap();
+    conn.insert_event(&event("e1", "one", 1)).unwrap();
+    db.plain()
+        .execute_batch("UPDATE sessions SET created_at = -0.5, destroyed_at = 7.9; UPDATE events SET created_at = 7.9")
+        .unwrap();
+    let found = stored(&mut conn, "one");
+    assert_eq!((found.created_at, found.destroyed_at), (millis(-1), Some(millis(7))));
+    assert_eq!(events(&mut conn, "one")[0].created_at, millis(7));
+}
+
 #[test]
 fn times_and_indexes_beyond_32_bits_are_kept() {
     let db = TempDb::new();
