@@ -114,7 +114,8 @@ fn the_listings_name_their_whole_order() {
         } else {
             ("(`events`.`event_index`, `events`.`id`)", "`events`.`event_index` ASC, `events`.`id` ASC")
         };
-        assert!(sql.ends_with(&format!(" ORDER BY {end} LIMIT ?")), "{name}: {sql}");
+        let sql = sql.trim_end_matches(" LIMIT ?");
+        assert!(sql.ends_with(&format!(" ORDER BY {end}")), "{name}: {sql}");
         assert_eq!(sql.contains(&format!("{keys} > (?, ?)")), name.ends_with("with a cursor"), "{name}: {sql}");
     }
 }
