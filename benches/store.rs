@@ -98,7 +98,15 @@ fn one_caller(table: &mut Table) {
 fn many_callers(table: &mut Table) {
     const CALLERS: usize = 64;
     const EACH: usize = 100;
-    let events = events(CALLERS * EACH, "session");
+    // Every caller has a session of its own; their events come in turns, by whichever way they are written.
+    let callers: Vec<Vec<SessionEvent>> = (0..CALLERS)
+        .map(|caller| {
+            let session = format!("session-{caller}");
+            (0..EACH).map(|index| event(index * CALLERS + caller, &session, index as i64 + 1)).collect()
+        })
+        .collect();
+    let events: Vec<&SessionEvent> =
+        (0..EACH).flat_map(|index| callers.iter().map(move |caller| &caller[index])).collect();
     let rusqlite = |path: &Path| {
         let conn = by_hand(path);
         timed(|| {
@@ -119,7 +127,7 @@ fn many_callers(table: &mut Table) {
             let store = SessionStore::open(path).unwrap();
             timed(|| {
                 std::thread::scope(|scope| {
-                    for caller in events.chunks(EACH) {
+                    for caller in &callers {
                         let store = &store;
                         scope.spawn(move || caller.iter().for_each(|event| store.insert_event(event).unwrap()));
                     }

@@ -178,6 +178,6 @@ impl SessionPersistDriver for SqliteConnection {
     }
 
     fn insert_events(&mut self, events: &[SessionEvent]) -> Result<()> {
-        transaction::atomically(self, |conn| event::upsert_all(conn, events))
+        transaction::atomically(self, |conn| events.iter().try_for_each(|event| event::upsert(conn, event)))
     }
 }

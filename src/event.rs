@@ -257,24 +257,8 @@ macro_rules! upsert_statement {
 
 /// Diesel prepares a `DO UPDATE` anew at every call. Nearly every event is new, so an insert that it keeps goes first.
 pub(crate) fn upsert(conn: &mut SqliteConnection, event: &SessionEvent) -> Result<()> {
-    if InsertNew([NewEvent::from(event)]).execute(conn)? == 0 {
+    if InsertNew(NewEvent::from(event)).execute(conn)? == 0 {
         upsert_statement!(event).execute(conn)?;
     }
     Ok(())
-}
-
-/// Rows in one statement: enough that the work around a statement does not count, and far from SQLite's limit of
-/// variables (999 in old versions).
-const ROWS: usize = 16;
-
-/// Not atomic by itself.
-pub(crate) fn upsert_all(conn: &mut SqliteConnection, events: &[SessionEvent]) -> Result<()> {
-    let (chunks, rest) = events.as_chunks::<ROWS>();
-    for chunk in chunks {
-        // An id that was there already, or comes twice: then it is the order that decides, row by row.
-        if InsertNew(chunk.each_ref().map(NewEvent::from)).execute(conn)? < ROWS {
-            chunk.iter().try_for_each(|event| upsert(conn, event))?;
-        }
-    }
-    rest.iter().try_for_each(|event| upsert(conn, event))
 }

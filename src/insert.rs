@@ -8,44 +8,38 @@ use diesel::sqlite::Sqlite;
 
 use crate::event::NewEvent;
 
-/// Inserts the events whose ids are new, and leaves the others alone; the number of rows tells how many were new.
-///
-/// `OR FAIL` lets SQLite do without a copy of the pages that a failure half-way would have to restore; so where there
-/// are several rows, the caller has to.
+/// Inserts an event if its id is new, and else leaves the row alone; the number of rows tells which.
 #[derive(Debug)]
-pub(crate) struct InsertNew<'a, const ROWS: usize>(pub(crate) [NewEvent<'a>; ROWS]);
+pub(crate) struct InsertNew<'a>(pub(crate) NewEvent<'a>);
 
-impl<const ROWS: usize> QueryId for InsertNew<'_, ROWS> {
-    type QueryId = InsertNew<'static, ROWS>;
+impl QueryId for InsertNew<'_> {
+    type QueryId = InsertNew<'static>;
     const HAS_STATIC_QUERY_ID: bool = true;
 }
 
-impl<const ROWS: usize> RunQueryDsl<SqliteConnection> for InsertNew<'_, ROWS> {}
+impl RunQueryDsl<SqliteConnection> for InsertNew<'_> {}
 
-impl<const ROWS: usize> QueryFragment<Sqlite> for InsertNew<'_, ROWS> {
+impl QueryFragment<Sqlite> for InsertNew<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        let event = &self.0;
         out.push_sql(
-            "INSERT OR FAIL INTO events \
-             (id, event_index, session_id, created_at, connection_id, sender, payload_json) VALUES ",
+            "INSERT INTO `events` (`id`, `event_index`, `session_id`, `created_at`, `connection_id`, `sender`, \
+             `payload_json`) VALUES (",
         );
-        for (row, event) in self.0.iter().enumerate() {
-            out.push_sql(if row == 0 { "(" } else { ", (" });
-            out.push_bind_param::<Text, _>(event.id)?;
-            out.push_sql(", ");
-            out.push_bind_param::<BigInt, _>(&event.event_index)?;
-            out.push_sql(", ");
-            out.push_bind_param::<Text, _>(event.session_id)?;
-            out.push_sql(", ");
-            out.push_bind_param::<BigInt, _>(&event.created_at)?;
-            out.push_sql(", ");
-            out.push_bind_param::<Text, _>(event.connection_id)?;
-            out.push_sql(", ");
-            out.push_bind_param::<Text, _>(event.sender)?;
-            out.push_sql(", ");
-            out.push_bind_param::<Text, _>(event.payload_json)?;
-            out.push_sql(")");
-        }
-        out.push_sql(" ON CONFLICT (id) DO NOTHING");
+        out.push_bind_param::<Text, _>(event.id)?;
+        out.push_sql(", ");
+        out.push_bind_param::<BigInt, _>(&event.event_index)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Text, _>(event.session_id)?;
+        out.push_sql(", ");
+        out.push_bind_param::<BigInt, _>(&event.created_at)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Text, _>(event.connection_id)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Text, _>(event.sender)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Text, _>(event.payload_json)?;
+        out.push_sql(") ON CONFLICT (`id`) DO NOTHING");
         Ok(())
     }
 }
