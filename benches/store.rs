@@ -21,7 +21,8 @@ const ROUNDS: usize = 9;
 
 fn main() {
     // `cargo bench --bench store -- walk` runs that part alone.
-    let parts: [(&str, fn(&mut Table)); 6] = [
+    type Part = fn(&mut Table);
+    let parts: [(&str, Part); 6] = [
         ("one_caller", one_caller),
         ("many_callers", many_callers),
         ("batch", batch),

@@ -67,4 +67,6 @@ pub use json::Json;
 pub use migrations::{MIGRATIONS, Migrations, migrate};
 pub use page::{Cursor, ListEventsRequest, ListPage, ListSessionsRequest};
 pub use session::SessionRecord;
+#[cfg(feature = "async")]
+pub use store::AsyncSessionStore;
 pub use store::{Durability, JournalMode, SessionStore, SessionStoreBuilder};

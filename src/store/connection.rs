@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 
@@ -105,7 +106,7 @@ fn set_journal_mode(conn: &mut SqliteConnection, options: &Options) -> Result<()
 fn try_journal_mode(conn: &mut SqliteConnection, wanted: &str) -> QueryResult<()> {
     let current: String = diesel::dsl::sql::<Text>("PRAGMA journal_mode").get_result(conn)?;
     if current != wanted {
-        diesel::dsl::sql::<Text>(&format!("PRAGMA journal_mode = {wanted}")).get_result::<String>(conn)?;
+        conn.batch_execute(&format!("PRAGMA journal_mode = {wanted}"))?;
     }
     Ok(())
 }
@@ -126,6 +127,5 @@ fn set_durability(conn: &mut SqliteConnection, durability: Durability) -> Result
 
 /// Moves what the write-ahead log holds into the file, as far as other connections let it.
 pub(super) fn checkpoint(conn: &mut SqliteConnection) -> Result<()> {
-    diesel::dsl::sql::<diesel::sql_types::BigInt>("PRAGMA wal_checkpoint(TRUNCATE)").get_result::<i64>(conn)?;
-    Ok(())
+    Ok(conn.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)")?)
 }

@@ -1,8 +1,12 @@
 //! A store that owns its connections: one that writes, some that read.
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod builder;
 mod connection;
 mod readers;
+#[cfg(feature = "async")]
+mod reading;
 mod ticket;
 mod writer;
 
@@ -12,6 +16,8 @@ use std::sync::Arc;
 
 use diesel::SqliteConnection;
 
+#[cfg(feature = "async")]
+pub use self::asynchronous::AsyncSessionStore;
 use self::builder::Options;
 pub use self::builder::{Durability, JournalMode, SessionStoreBuilder};
 use self::connection::Location;

@@ -28,6 +28,12 @@ impl Readers {
         Self { location, options, pool: Mutex::default(), freed: Condvar::new() }
     }
 
+    /// How many connections there may be.
+    #[cfg(feature = "async")]
+    pub(super) fn limit(&self) -> usize {
+        self.options.readers
+    }
+
     fn pool(&self) -> MutexGuard<'_, Pool> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }

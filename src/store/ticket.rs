@@ -1,9 +1,13 @@
 //! One answer, for a thread or a task that waits for it.
 
+#[cfg(feature = "async")]
 use std::future::Future;
+#[cfg(feature = "async")]
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
+#[cfg(feature = "async")]
+use std::task::{Context, Poll};
 
 use crate::error::{Error, Result};
 
@@ -39,6 +43,12 @@ impl<T> Promise<T> {
         self.put(answer);
     }
 
+    /// Whether anybody still waits.
+    #[cfg(feature = "async")]
+    pub(super) fn is_awaited(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     fn put(&self, answer: Result<T>) {
         let mut state = self.0.state();
         if let State::Open(waker) = &mut *state {
@@ -71,6 +81,7 @@ impl<T> Ticket<T> {
     }
 }
 
+#[cfg(feature = "async")]
 impl<T> Future for Ticket<T> {
     type Output = Result<T>;
 

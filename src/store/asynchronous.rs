@@ -1,0 +1,274 @@
+//! The store's face for tasks.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use diesel::SqliteConnection;
+
+use super::reading::ReadingThreads;
+use super::ticket::ticket;
+use super::{SessionStore, SessionStoreBuilder};
+use crate::driver::SessionPersistDriver;
+use crate::error::{Error, Result};
+use crate::event::SessionEvent;
+use crate::page::{ListEventsRequest, ListPage, ListSessionsRequest};
+use crate::session::SessionRecord;
+
+/// [`SessionStore`] for async code: the same verbs as `async fn`, on any runtime and any number of tasks.
+///
+/// Cheap to clone; clones, and the [`SessionStore`] it was made from, share everything. A task that waits holds no
+/// thread: its write waits in the store's queue to be committed with others, its read is done by one of the store's own
+/// threads (as many as it has reading connections).
+///
+/// **Dropping a future** takes nothing back that was begun. A write that was polled once may have been queued, and then
+/// is carried out all the same; one that was never polled, or was still waiting for room in the queue, is not.
+/// A read that nobody waits for is not done.
+///
+/// Dropping the last clone waits, on the thread that drops it, for the writes in the queue;
+/// [`close`](AsyncSessionStore::close) does it without holding a thread of the runtime.
+///
+/// ```
+/// # use agent_session_store::{Json, ListEventsRequest, Sender, SessionEvent};
+/// use agent_session_store::AsyncSessionStore;
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("sessions.db");
+/// # let event = SessionEvent { id: "e".into(), event_index: 1, session_id: "session-1".into(),
+/// #     created_at: Default::default(), connection_id: "c".into(), sender: Sender::Agent, payload: Json::parse("{}")? };
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+///
+/// let store = AsyncSessionStore::open(path).await?;
+/// store.insert_event(&event).await?;
+/// let page = store.list_events(&ListEventsRequest::new("session-1")).await?;
+/// assert_eq!(page.items, [event]);
+/// store.close().await?;
+/// # Ok::<(), agent_session_store::Error>(())
+/// # })?;
+/// # Ok::<(), agent_session_store::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct AsyncSessionStore {
+    store: SessionStore,
+    reading: Arc<ReadingThreads>,
+}
+
+impl AsyncSessionStore {
+    /// As [`SessionStore::open`].
+    ///
+    /// # Errors
+    ///
+    /// As [`SessionStore::open`].
+    ///
+    /// ```
+    /// # use agent_session_store::AsyncSessionStore;
+    /// # async fn example() -> Result<(), agent_session_store::Error> {
+    /// let store = AsyncSessionStore::open("sessions.db").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn open(path: impl Into<PathBuf>) -> Result<Self> {
+        SessionStore::builder().open_async(path).await
+    }
+
+    /// As [`SessionStore::open_in_memory`].
+    ///
+    /// # Errors
+    ///
+    /// As [`SessionStore::open_in_memory`].
+    ///
+    /// ```
+    /// # use agent_session_store::AsyncSessionStore;
+    /// let store = AsyncSessionStore::open_in_memory()?;
+    /// # Ok::<(), agent_session_store::Error>(())
+    /// ```
+    pub fn open_in_memory() -> Result<Self> {
+        SessionStore::open_in_memory().map(Self::from)
+    }
+
+    /// As [`SessionStore::get_session`].
+    ///
+    /// # Errors
+    ///
+    /// As [`SessionStore::get_session`].
+    ///
+    /// ```
+    /// # use agent_session_store::AsyncSessionStore;
+    /// # async fn example(store: AsyncSessionStore) -> Result<(), agent_session_store::Error> {
+    /// let session = store.get_session("session-1").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn get_session(&self, id: &str) -> Result<Option<SessionRecord>> {
+        let id = id.to_owned();
+        self.read(move |conn| conn.get_session(&id)).await
+    }
+
+    /// As [`SessionStore::list_sessions`].
+    ///
+    /// # Errors
+    ///
+    /// As [`SessionStore::list_sessions`].
+    ///
+    /// ```
+    /// # use agent_session_store::{AsyncSessionStore, ListSessionsRequest};
+    /// # async fn example(store: AsyncSessionStore) -> Result<(), agent_session_store::Error> {
+    /// let page = store.list_sessions(&ListSessionsRequest::new()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn list_sessions(&self, request: &ListSessionsRequest) -> Result<ListPage<SessionRecord>> {
+        let request = request.clone();
+        self.read(move |conn| conn.list_sessions(&request)).await
+    }
+
+    /// As [`SessionStore::update_session`].
+    ///
+    /// # Errors
+    ///
+    /// As [`SessionStore::update_session`].
+    ///
+    /// ```
+    /// # use agent_session_store::{AsyncSessionStore, SessionRecord};
+    /// # async fn example(store: AsyncSessionStore, session: SessionRecord) -> Result<(), agent_session_store::Error> {
+    /// store.update_session(&session).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn update_session(&self, session: &SessionRecord) -> Result<()> {
+        let session = session.clone();
+        self.write(move |conn| conn.update_session(&session)).await
+    }
+
+    /// As [`SessionStore::list_events`].
+    ///
+    /// # Errors
+    ///
+    /// As [`SessionStore::list_events`].
+    ///
+    /// ```
+    /// # use agent_session_store::{AsyncSessionStore, ListEventsRequest};
+    /// # async fn example(store: AsyncSessionStore) -> Result<(), agent_session_store::Error> {
+    /// let page = store.list_events(&ListEventsRequest::new("session-1")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn list_events(&self, request: &ListEventsRequest) -> Result<ListPage<SessionEvent>> {
+        let request = request.clone();
+        self.read(move |conn| conn.list_events(&request)).await
+    }
+
+    /// As [`SessionStore::insert_event`].
+    ///
+    /// # Errors
+    ///
+    /// As [`SessionStore::insert_event`].
+    ///
+    /// ```
+    /// # use agent_session_store::{AsyncSessionStore, SessionEvent};
+    /// # async fn example(store: AsyncSessionStore, event: SessionEvent) -> Result<(), agent_session_store::Error> {
+    /// store.insert_event(&event).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn insert_event(&self, event: &SessionEvent) -> Result<()> {
+        let event = event.clone();
+        self.write(move |conn| conn.insert_event(&event)).await
+    }
+
+    /// As [`SessionStore::insert_events`].
+    ///
+    /// # Errors
+    ///
+    /// As [`SessionStore::insert_events`].
+    ///
+    /// ```
+    /// # use agent_session_store::{AsyncSessionStore, SessionEvent};
+    /// # async fn example(store: AsyncSessionStore, events: Vec<SessionEvent>) -> Result<(), agent_session_store::Error> {
+    /// store.insert_events(&events).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn insert_events(&self, events: &[SessionEvent]) -> Result<()> {
+        let events = events.to_vec();
+        self.write(move |conn| conn.insert_events(&events)).await
+    }
+
+    /// As [`SessionStore::close`].
+    ///
+    /// # Errors
+    ///
+    /// As [`SessionStore::close`].
+    ///
+    /// ```
+    /// # use agent_session_store::AsyncSessionStore;
+    /// # async fn example(store: AsyncSessionStore) -> Result<(), agent_session_store::Error> {
+    /// store.close().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn close(&self) -> Result<()> {
+        let store = self.store.clone();
+        on_a_thread(move || store.close()).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut SqliteConnection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.reading.read(&self.store.0, work).await
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut SqliteConnection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let mut work = Some(work);
+        let ticket = poll_fn(|context| self.store.0.writer.poll_submit(context, &mut work)).await?;
+        ticket.await
+    }
+}
+
+impl From<SessionStore> for AsyncSessionStore {
+    /// The same store, for tasks.
+    fn from(store: SessionStore) -> Self {
+        let reading = Arc::new(ReadingThreads::new(store.0.readers.limit()));
+        Self { store, reading }
+    }
+}
+
+impl fmt::Debug for AsyncSessionStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AsyncSessionStore").field(&self.store).finish()
+    }
+}
+
+impl SessionStoreBuilder {
+    /// As [`open`](SessionStoreBuilder::open), without holding a thread of the runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](SessionStoreBuilder::open).
+    ///
+    /// ```
+    /// # use agent_session_store::SessionStore;
+    /// # async fn example() -> Result<(), agent_session_store::Error> {
+    /// let store = SessionStore::builder().readers(8).open_async("sessions.db").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn open_async(self, path: impl Into<PathBuf>) -> Result<AsyncSessionStore> {
+        let path = path.into();
+        on_a_thread(move || self.open(path)).await.map(AsyncSessionStore::from)
+    }
+}
+
+/// Does something that takes long, and rarely happens, on a thread of its own.
+async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let (promise, ticket) = ticket();
+    std::thread::Builder::new()
+        .name("agent-session-store".to_owned())
+        .spawn(move || promise.answer(work()))
+        .map_err(|source| Error::Thread { source })?;
+    ticket.await
+}
