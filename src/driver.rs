@@ -1,14 +1,25 @@
 //! The verbs, on a Diesel connection.
 
+use std::io::{BufRead, Write};
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
 use diesel::SqliteConnection;
 
+use crate::append::{self, NewEvent};
 use crate::error::Result;
 use crate::event::{self, SessionEvent};
-use crate::page::{ListEventsRequest, ListPage, ListSessionsRequest};
+use crate::inspect::{self, CheckReport, SessionStats, Stats};
+use crate::lifecycle;
+use crate::page::ListPage;
+use crate::prune::{self, PruneReport, PruneRequest};
+use crate::request::{ListEventsRequest, ListSessionsRequest};
 use crate::session::{self, SessionRecord};
 use crate::transaction;
+use crate::transfer::{self, Progress, Selection};
+use crate::walk::walk;
 
-/// The verbs of the reference driver, as methods of a connection.
+/// The verbs of the reference driver, and what goes beyond it, as methods of a connection.
 ///
 /// They run inside the transaction that the connection is in, if any, and leave committing to you. The connection
 /// must belong to a [migrated](crate::migrate) database. A connection from a pool works as it is: it dereferences to
@@ -154,6 +165,384 @@ pub trait SessionPersistDriver {
     /// # Ok::<(), Error>(())
     /// ```
     fn insert_events(&mut self, events: &[SessionEvent]) -> Result<()>;
+
+    /// Stores events at the end of a session, and hands out their indexes: the ones given, in order, from the last one
+    /// plus 1; the first event of a session gets 1. However many append to a session at the same time, in threads or
+    /// processes, there is no gap and no duplicate. All or nothing.
+    ///
+    /// An event whose id is already stored in this session, with the same content, keeps its index, and nothing is
+    /// written for it: so an append whose answer was lost can be repeated.
+    ///
+    /// In a transaction of yours it takes the right to write when it begins, which SQLite refuses at once (as
+    /// [`Error::Busy`](crate::Error::Busy)) if the transaction has read before and another connection has written
+    /// since; begin such a transaction with `immediate_transaction`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EventIdTaken`](crate::Error::EventIdTaken) if an id is stored with other content or in another session,
+    /// and whatever the database reports; then nothing was written.
+    ///
+    /// ```
+    /// # use agent_session_store::diesel::{Connection, SqliteConnection};
+    /// # use agent_session_store::{Error, SessionPersistDriver, migrate};
+    /// # let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    /// # migrate(&mut conn)?;
+    /// # use agent_session_store::{Json, NewEvent, Sender};
+    /// # let event = |id: &str| Ok::<_, Error>(NewEvent { id: id.into(), created_at: Default::default(),
+    /// #     connection_id: "c".into(), sender: Sender::Agent, payload: Json::parse("{}")? });
+    /// assert_eq!(conn.append_events("session-1", &[event("a")?, event("b")?])?, [1, 2]);
+    /// assert_eq!(conn.append_events("session-1", &[event("b")?, event("c")?])?, [2, 3]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    fn append_events(&mut self, session_id: &str, events: &[NewEvent]) -> Result<Vec<i64>>;
+
+    /// As [`append_events`](Self::append_events), but only if the session still ends at `last_index`; 0 stands for a
+    /// session without events. Events that are all stored already are no conflict, however the session went on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AppendConflict`](crate::Error::AppendConflict), which says where the session ends, and those of
+    /// [`append_events`](Self::append_events).
+    ///
+    /// ```
+    /// # use agent_session_store::diesel::{Connection, SqliteConnection};
+    /// # use agent_session_store::{Error, SessionPersistDriver, migrate};
+    /// # let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    /// # migrate(&mut conn)?;
+    /// # use agent_session_store::{Json, NewEvent, Sender};
+    /// # let event = |id: &str| Ok::<_, Error>(NewEvent { id: id.into(), created_at: Default::default(),
+    /// #     connection_id: "c".into(), sender: Sender::Agent, payload: Json::parse("{}")? });
+    /// conn.append_events_after("session-1", 0, &[event("a")?])?;
+    /// let late = conn.append_events_after("session-1", 0, &[event("b")?]);
+    /// assert!(matches!(late, Err(Error::AppendConflict { last_index: Some(1), .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
+    fn append_events_after(&mut self, session_id: &str, last_index: i64, events: &[NewEvent]) -> Result<Vec<i64>>;
+
+    /// The greatest index in a session, found by one seek; `None` if the session has no events.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Decode`](crate::Error::Decode) if that index is no whole number, and whatever the database reports.
+    ///
+    /// ```
+    /// # use agent_session_store::diesel::{Connection, SqliteConnection};
+    /// # use agent_session_store::{Error, SessionPersistDriver, migrate};
+    /// # let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    /// # migrate(&mut conn)?;
+    /// assert_eq!(conn.last_event_index("session-1")?, None);
+    /// # Ok::<(), Error>(())
+    /// ```
+    fn last_event_index(&mut self, session_id: &str) -> Result<Option<i64>>;
+
+    /// The newest events of a session that fit, oldest first: what a new agent needs to be told. At most `count`, and at
+    /// most `max_bytes` of payload, but one event at least if there is any and `count` is not 0. It costs what it returns,
+    /// however long the session.
+    ///
+    /// # Errors
+    ///
+    /// As [`list_events`](Self::list_events).
+    ///
+    /// ```
+    /// # use agent_session_store::diesel::{Connection, SqliteConnection};
+    /// # use agent_session_store::{Error, SessionPersistDriver, migrate};
+    /// # let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    /// # migrate(&mut conn)?;
+    /// let replay = conn.latest_events("session-1", 50, Some(100_000))?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    fn latest_events(&mut self, session_id: &str, count: u32, max_bytes: Option<usize>) -> Result<Vec<SessionEvent>>;
+
+    /// All events of a listing, read page by page as they are asked for; the limit of the request is the size of the
+    /// pages, and one page is in memory. The first error ends it.
+    ///
+    /// ```
+    /// # use agent_session_store::diesel::{Connection, SqliteConnection};
+    /// # use agent_session_store::{Error, SessionPersistDriver, migrate};
+    /// # let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    /// # migrate(&mut conn)?;
+    /// # use agent_session_store::ListEventsRequest;
+    /// for event in conn.events(ListEventsRequest::new("session-1")) {
+    ///     println!("{}", event?.payload);
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
+    fn events(&mut self, request: ListEventsRequest) -> impl Iterator<Item = Result<SessionEvent>>
+    where
+        Self: Sized,
+    {
+        walk(|request| self.list_events(request), request)
+    }
+
+    /// Deletes a session: its record and its events, all or nothing. Says whether there was any of either.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the database reports, such as a foreign key of yours that forbids it; then nothing was deleted.
+    ///
+    /// ```
+    /// # use agent_session_store::diesel::{Connection, SqliteConnection};
+    /// # use agent_session_store::{Error, SessionPersistDriver, migrate};
+    /// # let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    /// # migrate(&mut conn)?;
+    /// assert!(!conn.delete_session("nobody")?);
+    /// # Ok::<(), Error>(())
+    /// ```
+    fn delete_session(&mut self, id: &str) -> Result<bool>;
+
+    /// Marks a session as ended: sets its `destroyed_at`, to the millisecond. Says whether there is such a record.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the database reports.
+    ///
+    /// ```
+    /// # use agent_session_store::diesel::{Connection, SqliteConnection};
+    /// # use agent_session_store::{Error, SessionPersistDriver, migrate};
+    /// # let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    /// # migrate(&mut conn)?;
+    /// assert!(!conn.destroy_session("nobody", chrono::DateTime::UNIX_EPOCH)?);
+    /// # Ok::<(), Error>(())
+    /// ```
+    fn destroy_session(&mut self, id: &str, at: DateTime<Utc>) -> Result<bool>;
+
+    /// Starts a session as a copy of another: stores the record `new`, and copies the events of `from_id`, all of them
+    /// or those up to and including an index. The copies have the same indexes and, as ids, the new session's id, `:` and
+    /// the old id. Returns how many there are. All or nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SessionNotFound`](crate::Error::SessionNotFound) if there is nothing to copy from,
+    /// [`Error::SessionExists`](crate::Error::SessionExists) if the new session has a record or events already, and
+    /// whatever the database reports.
+    ///
+    /// ```
+    /// # use agent_session_store::diesel::{Connection, SqliteConnection};
+    /// # use agent_session_store::{Error, SessionPersistDriver, migrate};
+    /// # let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    /// # migrate(&mut conn)?;
+    /// # use agent_session_store::SessionRecord;
+    /// # let session = |id: &str| SessionRecord { id: id.into(), agent: "claude".into(), agent_session_id: "a".into(),
+    /// #     last_connection_id: "c".into(), created_at: Default::default(), destroyed_at: None, sandbox_id: None,
+    /// #     session_init: None, config_options: None, modes: None };
+    /// conn.update_session(&session("one"))?;
+    /// assert_eq!(conn.fork_session("one", None, &session("two"))?, 0);
+    /// # Ok::<(), Error>(())
+    /// ```
+    fn fork_session(&mut self, from_id: &str, up_to_index: Option<i64>, new: &SessionRecord) -> Result<u64>;
+
+    /// Deletes what is old. It works in transactions of at most 500 events, so that other writers wait for milliseconds
+    /// only; interrupted, it has done some of it, and goes on where it is called again. In a transaction of yours it is
+    /// part of that. Finding what to delete reads the indexes of the tables, once.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the database reports; then some of it may have been deleted.
+    ///
+    /// ```
+    /// # use agent_session_store::diesel::{Connection, SqliteConnection};
+    /// # use agent_session_store::{Error, SessionPersistDriver, migrate};
+    /// # let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    /// # migrate(&mut conn)?;
+    /// # use agent_session_store::PruneRequest;
+    /// let report = conn.prune(&PruneRequest::new().max_events_per_session(10_000))?;
+    /// assert_eq!(report.events, 0);
+    /// # Ok::<(), Error>(())
+    /// ```
+    fn prune(&mut self, request: &PruneRequest) -> Result<PruneReport>;
+
+    /// Gives unused space back to the file system (SQLite's `VACUUM`).
+    ///
+    /// It writes the whole database anew: it takes as long as copying the file, needs up to twice its size on the disk
+    /// meanwhile, and no one else can write until it is done. SQLite reuses space that is not given back, so a file that
+    /// is pruned regularly stops growing without this.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`](crate::Error::Database) inside a transaction, [`Error::DiskFull`](crate::Error::DiskFull),
+    /// [`Error::Busy`](crate::Error::Busy), and whatever else the database reports. Nothing is lost then.
+    ///
+    /// ```
+    /// # use agent_session_store::diesel::{Connection, SqliteConnection};
+    /// # use agent_session_store::{Error, SessionPersistDriver, migrate};
+    /// # let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    /// # migrate(&mut conn)?;
+    /// conn.reclaim_space()?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    fn reclaim_space(&mut self) -> Result<()>;
+
+    /// Writes sessions as JSON Lines, as they are at one moment, with one page of events in memory. The JSON columns come
+    /// out byte for byte. The format is described in the crate's `docs/export.md`. Returns how much was written.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`](crate::Error::Io) from the writer, [`Error::Decode`](crate::Error::Decode) for a row that cannot be
+    /// decoded, and whatever the database reports.
+    ///
+    /// ```
+    /// # use agent_session_store::diesel::{Connection, SqliteConnection};
+    /// # use agent_session_store::{Error, SessionPersistDriver, migrate};
+    /// # let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    /// # migrate(&mut conn)?;
+    /// # use agent_session_store::Selection;
+    /// let mut lines = Vec::new();
+    /// conn.export(&mut lines, &Selection::all())?;
+    /// assert_eq!(lines, b"{\"format\":\"agent-session-store\",\"version\":1}\n");
+    /// # Ok::<(), Error>(())
+    /// ```
+    fn export<W: Write>(&mut self, writer: W, selection: &Selection) -> Result<Progress>
+    where
+        Self: Sized,
+    {
+        self.export_with_progress(writer, selection, |_| {})
+    }
+
+    /// As [`export`](Self::export), and tells how far it is: after every session and every 1,000 events.
+    ///
+    /// # Errors
+    ///
+    /// As [`export`](Self::export).
+    ///
+    /// ```
+    /// # use agent_session_store::diesel::{Connection, SqliteConnection};
+    /// # use agent_session_store::{Error, SessionPersistDriver, migrate};
+    /// # let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    /// # migrate(&mut conn)?;
+    /// # use agent_session_store::Selection;
+    /// conn.export_with_progress(std::io::sink(), &Selection::all(), |done| eprintln!("{} sessions", done.sessions))?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    fn export_with_progress<W: Write>(
+        &mut self,
+        writer: W,
+        selection: &Selection,
+        progress: impl FnMut(Progress),
+    ) -> Result<Progress>
+    where
+        Self: Sized;
+
+    /// Reads what [`export`](Self::export) wrote. Each session is all or nothing: stored as [`update_session`] and
+    /// [`insert_event`] would, so that importing twice is the same as once, and what was there and is not in the import
+    /// stays. One line is in memory.
+    ///
+    /// [`update_session`]: Self::update_session
+    /// [`insert_event`]: Self::insert_event
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Import`](crate::Error::Import), which names the line, if a line cannot be used, among other reasons because
+    /// its event has an id that an event of another session has; [`Error::Io`](crate::Error::Io) from the reader; and
+    /// whatever the database reports. The sessions before are imported then, the one that failed is not.
+    ///
+    /// ```
+    /// # use agent_session_store::diesel::{Connection, SqliteConnection};
+    /// # use agent_session_store::{Error, SessionPersistDriver, migrate};
+    /// # let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    /// # migrate(&mut conn)?;
+    /// let lines = "{\"format\":\"agent-session-store\",\"version\":1}\n";
+    /// assert_eq!(conn.import(lines.as_bytes())?.sessions, 0);
+    /// # Ok::<(), Error>(())
+    /// ```
+    fn import<R: BufRead>(&mut self, reader: R) -> Result<Progress>
+    where
+        Self: Sized,
+    {
+        self.import_with_progress(reader, |_| {})
+    }
+
+    /// As [`import`](Self::import), and tells how far it is: after every session and every 1,000 events.
+    ///
+    /// # Errors
+    ///
+    /// As [`import`](Self::import).
+    ///
+    /// ```
+    /// # use agent_session_store::diesel::{Connection, SqliteConnection};
+    /// # use agent_session_store::{Error, SessionPersistDriver, migrate};
+    /// # let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    /// # migrate(&mut conn)?;
+    /// # let lines = "{\"format\":\"agent-session-store\",\"version\":1}\n";
+    /// conn.import_with_progress(lines.as_bytes(), |done| eprintln!("{} sessions", done.sessions))?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    fn import_with_progress<R: BufRead>(&mut self, reader: R, progress: impl FnMut(Progress)) -> Result<Progress>
+    where
+        Self: Sized;
+
+    /// Copies the whole database, a host's tables included, into a new file, as it is at one moment, while others go on
+    /// writing. The copy is compact, and on the disk when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`](crate::Error::Io) if the file exists (it is never overwritten) or cannot be created,
+    /// [`Error::Database`](crate::Error::Database) inside a transaction, [`Error::DiskFull`](crate::Error::DiskFull), and
+    /// whatever else the database reports. Then no file is left behind.
+    ///
+    /// ```
+    /// # use agent_session_store::diesel::{Connection, SqliteConnection};
+    /// # use agent_session_store::{Error, SessionPersistDriver, migrate};
+    /// # let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    /// # migrate(&mut conn)?;
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("copy.db");
+    /// conn.backup_to(&path)?;
+    /// assert!(conn.backup_to(&path).is_err());
+    /// # Ok::<(), Error>(())
+    /// ```
+    fn backup_to(&mut self, path: impl AsRef<Path>) -> Result<()>
+    where
+        Self: Sized;
+
+    /// How many sessions and events there are, and how large the database is. It counts: the time it takes grows with
+    /// their number.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the database reports.
+    ///
+    /// ```
+    /// # use agent_session_store::diesel::{Connection, SqliteConnection};
+    /// # use agent_session_store::{Error, SessionPersistDriver, migrate};
+    /// # let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    /// # migrate(&mut conn)?;
+    /// assert_eq!(conn.stats()?.sessions, 0);
+    /// # Ok::<(), Error>(())
+    /// ```
+    fn stats(&mut self) -> Result<Stats>;
+
+    /// How many events each session has, and how large they are, by session id. It reads all events.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the database reports.
+    ///
+    /// ```
+    /// # use agent_session_store::diesel::{Connection, SqliteConnection};
+    /// # use agent_session_store::{Error, SessionPersistDriver, migrate};
+    /// # let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    /// # migrate(&mut conn)?;
+    /// assert!(conn.session_stats()?.is_empty());
+    /// # Ok::<(), Error>(())
+    /// ```
+    fn session_stats(&mut self) -> Result<Vec<SessionStats>>;
+
+    /// Looks for damage: SQLite's own integrity check, every row that cannot be decoded, events without a session,
+    /// indexes that events share, and an `events_legacy` that was left behind. It reads everything and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the database reports. What is found is no error.
+    ///
+    /// ```
+    /// # use agent_session_store::diesel::{Connection, SqliteConnection};
+    /// # use agent_session_store::{Error, SessionPersistDriver, migrate};
+    /// # let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    /// # migrate(&mut conn)?;
+    /// assert!(conn.check()?.is_sound());
+    /// # Ok::<(), Error>(())
+    /// ```
+    fn check(&mut self) -> Result<CheckReport>;
 }
 
 impl SessionPersistDriver for SqliteConnection {
@@ -179,5 +568,70 @@ impl SessionPersistDriver for SqliteConnection {
 
     fn insert_events(&mut self, events: &[SessionEvent]) -> Result<()> {
         transaction::atomically(self, |conn| events.iter().try_for_each(|event| event::upsert(conn, event)))
+    }
+
+    fn append_events(&mut self, session_id: &str, events: &[NewEvent]) -> Result<Vec<i64>> {
+        append::append(self, session_id, None, events)
+    }
+
+    fn append_events_after(&mut self, session_id: &str, last_index: i64, events: &[NewEvent]) -> Result<Vec<i64>> {
+        append::append(self, session_id, Some(last_index), events)
+    }
+
+    fn last_event_index(&mut self, session_id: &str) -> Result<Option<i64>> {
+        append::last_index(self, session_id)
+    }
+
+    fn latest_events(&mut self, session_id: &str, count: u32, max_bytes: Option<usize>) -> Result<Vec<SessionEvent>> {
+        event::latest(self, session_id, count, max_bytes)
+    }
+
+    fn delete_session(&mut self, id: &str) -> Result<bool> {
+        lifecycle::delete(self, id)
+    }
+
+    fn destroy_session(&mut self, id: &str, at: DateTime<Utc>) -> Result<bool> {
+        lifecycle::destroy(self, id, at)
+    }
+
+    fn fork_session(&mut self, from_id: &str, up_to_index: Option<i64>, new: &SessionRecord) -> Result<u64> {
+        lifecycle::fork(self, from_id, up_to_index, new)
+    }
+
+    fn prune(&mut self, request: &PruneRequest) -> Result<PruneReport> {
+        prune::prune(self, request)
+    }
+
+    fn reclaim_space(&mut self) -> Result<()> {
+        prune::reclaim_space(self)
+    }
+
+    fn export_with_progress<W: Write>(
+        &mut self,
+        writer: W,
+        selection: &Selection,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Progress> {
+        transfer::export(self, writer, selection, &mut progress)
+    }
+
+    fn import_with_progress<R: BufRead>(&mut self, reader: R, mut progress: impl FnMut(Progress)) -> Result<Progress> {
+        transfer::import(self, reader, &mut progress)
+    }
+
+    fn backup_to(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        transfer::backup(self, path.as_ref())
+    }
+
+    fn stats(&mut self) -> Result<Stats> {
+        inspect::stats(self)
+    }
+
+    fn session_stats(&mut self) -> Result<Vec<SessionStats>> {
+        inspect::session_stats(self)
+    }
+
+    fn check(&mut self) -> Result<CheckReport> {
+        inspect::check(self)
     }
 }

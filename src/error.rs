@@ -49,6 +49,44 @@ pub enum Error {
         /// Why it cannot be decoded.
         source: Cause,
     },
+    /// An append that asked for a certain end found another one: somebody else was faster. Nothing was written.
+    AppendConflict {
+        /// The session that was appended to.
+        session_id: String,
+        /// The index it was expected to end at; 0 stands for a session without events.
+        expected: i64,
+        /// The index it ends at; `None` if it has no events.
+        last_index: Option<i64>,
+    },
+    /// An event's id is taken, by an event with other content or in another session. Nothing was written.
+    EventIdTaken {
+        /// The id.
+        id: String,
+        /// The session of the event that has it.
+        session_id: String,
+    },
+    /// There is no session with this id, neither a record nor events.
+    SessionNotFound {
+        /// The id.
+        id: String,
+    },
+    /// There is a session with this id already, or there are events of one. Nothing was written.
+    SessionExists {
+        /// The id.
+        id: String,
+    },
+    /// A line of an import cannot be used. The session that it belongs to was not imported; those before it were.
+    Import {
+        /// The number of the line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        source: Cause,
+    },
+    /// A file could not be read or written.
+    Io {
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// The tables are not there: the database has not been [migrated](crate::migrate).
     NotMigrated {
         /// What SQLite said.
@@ -121,6 +159,20 @@ impl fmt::Display for Error {
             Self::Decode { table, id, column, source } => {
                 write!(f, "cannot decode column {column} of the {table} row with id {id:?}: {source}")
             }
+            Self::AppendConflict { session_id, expected, last_index } => {
+                write!(f, "session {session_id:?} does not end at index {expected}: ")?;
+                match last_index {
+                    Some(index) => write!(f, "it ends at {index}"),
+                    None => f.write_str("it has no events"),
+                }
+            }
+            Self::EventIdTaken { id, session_id } => {
+                write!(f, "the id {id:?} is taken by an event of session {session_id:?} that is not the same")
+            }
+            Self::SessionNotFound { id } => write!(f, "there is no session {id:?}"),
+            Self::SessionExists { id } => write!(f, "there is a session {id:?} already"),
+            Self::Import { line, source } => write!(f, "cannot import line {line}: {source}"),
+            Self::Io { source } => write!(f, "reading or writing failed: {source}"),
             Self::NotMigrated { source } => write!(
                 f,
                 "the database has not been migrated ({source}): call agent_session_store::migrate \
@@ -145,7 +197,7 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::InvalidJson { source } => Some(source),
-            Self::Decode { source, .. } | Self::Migration { source } => Some(&**source),
+            Self::Decode { source, .. } | Self::Migration { source } | Self::Import { source, .. } => Some(&**source),
             Self::Open { source, .. } => Some(source),
             Self::NotMigrated { source }
             | Self::NotADatabase { source }
@@ -153,9 +205,22 @@ impl StdError for Error {
             | Self::Busy { source }
             | Self::DiskFull { source }
             | Self::Database { source } => Some(source),
-            Self::Thread { source } => Some(source),
-            Self::InvalidCursor { .. } | Self::CannotMigrate { .. } | Self::Closed | Self::Panicked => None,
+            Self::Thread { source } | Self::Io { source } => Some(source),
+            Self::InvalidCursor { .. }
+            | Self::AppendConflict { .. }
+            | Self::EventIdTaken { .. }
+            | Self::SessionNotFound { .. }
+            | Self::SessionExists { .. }
+            | Self::CannotMigrate { .. }
+            | Self::Closed
+            | Self::Panicked => None,
         }
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(source: std::io::Error) -> Self {
+        Self::Io { source }
     }
 }
 

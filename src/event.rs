@@ -15,11 +15,12 @@ use diesel::upsert::excluded;
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Millis, Number, Row, StoredText, Whole};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::insert::InsertNew;
 use crate::json::Json;
-use crate::keyset::row_after;
-use crate::page::{Cursor, ListEventsRequest, ListPage};
+use crate::keyset::{After, Before, row_compared};
+use crate::page::{ListPage, Listed};
+use crate::request::{EventFilter, ListEventsRequest};
 use crate::schema::events;
 
 /// Who sent an event.
@@ -218,29 +219,59 @@ impl<'a> Insertable<events::table> for &'a SessionEvent {
     }
 }
 
+impl Listed for SessionEvent {
+    fn position(&self) -> (Number, &str) {
+        (Number::Integer(self.event_index), &self.id)
+    }
+
+    fn bytes(&self) -> usize {
+        self.payload.get().len()
+    }
+}
+
 /// No `LIMIT`: SQLite would prepare the statement again for every number bound to it. The rows come one by one in the
 /// order of an index, so a page simply stops asking.
 #[diesel::dsl::auto_type(no_type_alias)]
-fn in_order<'a>(session_id: &'a str) -> _ {
+fn of_session<'a>(session_id: &'a str) -> _ {
     let event: diesel::dsl::AsSelect<SessionEvent, Sqlite> = SessionEvent::as_select();
-    events::table
-        .filter(events::session_id.eq(session_id))
-        .select(event)
-        .order((events::event_index.asc(), events::id.asc()))
+    events::table.filter(events::session_id.eq(session_id)).select(event)
 }
 
 pub(crate) fn list(conn: &mut SqliteConnection, request: &ListEventsRequest) -> Result<ListPage<SessionEvent>> {
     let page = request.page()?;
-    let rows = in_order(request.session_id());
-    let cursor = |event: &SessionEvent| Cursor::after(&request.scope(), Number::Integer(event.event_index), &event.id);
-    match page.after {
-        None => page.collect(rows.load_iter(conn)?, cursor),
-        Some(after) => {
-            let rows = rows.filter(row_after((events::event_index, events::id), after));
-            page.collect(rows.load_iter(conn)?, cursor)
-        }
+    let EventFilter { session_id, after, before, descending } = &request.filter;
+    let rows = of_session(session_id);
+    if let (None, None, false) = (after, before, descending) {
+        // The queries that nearly everybody asks, with their SQL known beforehand.
+        let rows = rows.order((events::event_index.asc(), events::id.asc()));
+        return match page.after {
+            None => page.collect(rows.load_iter(conn)?),
+            Some(position) => page.collect(rows.filter(row_compared(After, ORDER, position)).load_iter(conn)?),
+        };
     }
+    let mut rows = rows.into_boxed::<Sqlite>();
+    rows = match page.after {
+        None => rows,
+        Some(position) if *descending => rows.filter(row_compared(Before, ORDER, position)),
+        Some(position) => rows.filter(row_compared(After, ORDER, position)),
+    };
+    // A cursor lies inside the range, so it replaces the end that the listing starts from.
+    if let (Some(index), true) = (after, *descending || page.after.is_none()) {
+        rows = rows.filter(events::event_index.gt(index));
+    }
+    if let (Some(index), true) = (before, !*descending || page.after.is_none()) {
+        rows = rows.filter(events::event_index.lt(index));
+    }
+    rows = if *descending {
+        rows.order((events::event_index.desc(), events::id.desc()))
+    } else {
+        rows.order((events::event_index.asc(), events::id.asc()))
+    };
+    page.collect(rows.load_iter(conn)?)
 }
+
+/// The columns that order a session's events.
+const ORDER: (events::event_index, events::id) = (events::event_index, events::id);
 
 macro_rules! upsert_statement {
     ($event:expr) => {
@@ -261,4 +292,36 @@ pub(crate) fn upsert(conn: &mut SqliteConnection, event: &SessionEvent) -> Resul
         upsert_statement!(event).execute(conn)?;
     }
     Ok(())
+}
+
+/// Like [`upsert`], but leaves an event of another session alone.
+pub(crate) fn restore(conn: &mut SqliteConnection, event: &SessionEvent) -> Result<()> {
+    if InsertNew(NewEvent::from(event)).execute(conn)? > 0 {
+        return Ok(());
+    }
+    let session_id: String = events::table.find(&event.id).select(events::session_id).get_result(conn)?;
+    if session_id != event.session_id {
+        return Err(Error::EventIdTaken { id: event.id.clone(), session_id });
+    }
+    upsert_statement!(event).execute(conn)?;
+    Ok(())
+}
+
+/// The newest events that fit, oldest first.
+pub(crate) fn latest(
+    conn: &mut SqliteConnection,
+    session_id: &str,
+    count: u32,
+    max_bytes: Option<usize>,
+) -> Result<Vec<SessionEvent>> {
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let mut request = ListEventsRequest::new(session_id).descending().limit(count);
+    if let Some(bytes) = max_bytes {
+        request = request.max_bytes(bytes);
+    }
+    let mut events = list(conn, &request)?.items;
+    events.reverse();
+    Ok(events)
 }

@@ -104,6 +104,11 @@ impl Json {
         serde_json::from_str(&self.0).map_err(|source| Error::InvalidJson { source })
     }
 
+    /// The text, given away.
+    pub(crate) fn into_text(self) -> String {
+        self.0.into_string()
+    }
+
     /// Whether the text is the JSON `null`.
     pub(crate) fn is_null(&self) -> bool {
         self.0.trim_ascii() == "null"

@@ -1,30 +1,61 @@
-//! The comparison behind every cursor: `(a, b) > (x, y)`, which SQLite answers with one seek in an index on `(a, b)`.
+//! The comparison behind every cursor: `(a, b) > (x, y)`, which SQLite answers with one seek in an index on `(a, b)`,
+//! and its reverse.
 
 use diesel::backend::Backend;
-use diesel::expression::{AppearsOnTable, Expression, SelectableExpression, ValidGrouping};
+use diesel::expression::{
+    AppearsOnTable, AsExpression, Expression, SelectableExpression, TypedExpressionType, ValidGrouping,
+};
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::result::QueryResult;
-use diesel::sql_types::Bool;
+use diesel::sql_types::{Bool, SqlType};
 
-/// `(left.0, left.1) > (right.0, right.1)`; Diesel has no row values of its own for SQLite.
+/// Which side of a position the rows are on.
+pub(crate) trait Side {
+    fn operator(&self) -> &'static str;
+}
+
 #[derive(Clone, Copy, Debug, QueryId, ValidGrouping)]
-pub(crate) struct RowAfter<A, B, X, Y> {
+pub(crate) struct After;
+
+#[derive(Clone, Copy, Debug, QueryId, ValidGrouping)]
+pub(crate) struct Before;
+
+impl Side for After {
+    fn operator(&self) -> &'static str {
+        ") > ("
+    }
+}
+
+impl Side for Before {
+    fn operator(&self) -> &'static str {
+        ") < ("
+    }
+}
+
+/// `(left.0, left.1) > (right.0, right.1)`, or `<`; Diesel has no row values of its own for SQLite.
+#[derive(Clone, Copy, Debug, QueryId, ValidGrouping)]
+pub(crate) struct RowCompared<S, A, B, X, Y> {
+    side: S,
     left: (A, B),
     right: (X, Y),
 }
 
-/// Rows that come after the given position, in the order of the two columns.
-pub(crate) fn row_after<A, B, X, Y>(left: (A, B), right: (X, Y)) -> RowAfter<A, B, X::Expression, Y::Expression>
+/// Rows that come after the given position, or before it, in the order of the two columns.
+pub(crate) fn row_compared<S, A, B, X, Y>(
+    side: S,
+    left: (A, B),
+    right: (X, Y),
+) -> RowCompared<S, A, B, X::Expression, Y::Expression>
 where
-    A: Expression<SqlType: diesel::sql_types::SqlType + diesel::expression::TypedExpressionType>,
-    B: Expression<SqlType: diesel::sql_types::SqlType + diesel::expression::TypedExpressionType>,
-    X: diesel::expression::AsExpression<A::SqlType>,
-    Y: diesel::expression::AsExpression<B::SqlType>,
+    A: Expression<SqlType: SqlType + TypedExpressionType>,
+    B: Expression<SqlType: SqlType + TypedExpressionType>,
+    X: AsExpression<A::SqlType>,
+    Y: AsExpression<B::SqlType>,
 {
-    RowAfter { left, right: (right.0.as_expression(), right.1.as_expression()) }
+    RowCompared { side, left, right: (right.0.as_expression(), right.1.as_expression()) }
 }
 
-impl<A, B, X, Y> Expression for RowAfter<A, B, X, Y>
+impl<S, A, B, X, Y> Expression for RowCompared<S, A, B, X, Y>
 where
     A: Expression,
     B: Expression,
@@ -34,9 +65,10 @@ where
     type SqlType = Bool;
 }
 
-impl<A, B, X, Y, DB> QueryFragment<DB> for RowAfter<A, B, X, Y>
+impl<S, A, B, X, Y, DB> QueryFragment<DB> for RowCompared<S, A, B, X, Y>
 where
     DB: Backend,
+    S: Side,
     A: QueryFragment<DB>,
     B: QueryFragment<DB>,
     X: QueryFragment<DB>,
@@ -47,7 +79,7 @@ where
         self.left.0.walk_ast(out.reborrow())?;
         out.push_sql(", ");
         self.left.1.walk_ast(out.reborrow())?;
-        out.push_sql(") > (");
+        out.push_sql(self.side.operator());
         self.right.0.walk_ast(out.reborrow())?;
         out.push_sql(", ");
         self.right.1.walk_ast(out.reborrow())?;
@@ -56,7 +88,7 @@ where
     }
 }
 
-impl<A, B, X, Y, QS> AppearsOnTable<QS> for RowAfter<A, B, X, Y>
+impl<S, A, B, X, Y, QS> AppearsOnTable<QS> for RowCompared<S, A, B, X, Y>
 where
     Self: Expression,
     A: AppearsOnTable<QS>,
@@ -66,7 +98,7 @@ where
 {
 }
 
-impl<A, B, X, Y, QS> SelectableExpression<QS> for RowAfter<A, B, X, Y>
+impl<S, A, B, X, Y, QS> SelectableExpression<QS> for RowCompared<S, A, B, X, Y>
 where
     Self: AppearsOnTable<QS>,
     A: SelectableExpression<QS>,

@@ -11,8 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::column::{Column, Millis, Number, Row, StoredText};
 use crate::error::Result;
 use crate::json::Json;
-use crate::keyset::row_after;
-use crate::page::{Cursor, ListPage, ListSessionsRequest};
+use crate::keyset::{After, Before, row_compared};
+use crate::page::{ListPage, Listed, PageRequest};
+use crate::request::{ListSessionsRequest, SessionFilter};
 use crate::schema::sessions;
 
 /// One conversation with a coding agent.
@@ -187,29 +188,82 @@ pub(crate) fn get(conn: &mut SqliteConnection, id: &str) -> Result<Option<Sessio
     Ok(by_id(id).get_result(conn).optional()?)
 }
 
-/// The rows with the exact value that orders them, which the record may have rounded.
-///
+/// A record with the exact value that orders it, which the record may have rounded.
+type ListedSession = (SessionRecord, Number);
+
+impl Listed for ListedSession {
+    fn position(&self) -> (Number, &str) {
+        (self.1, &self.0.id)
+    }
+
+    fn bytes(&self) -> usize {
+        0
+    }
+}
+
 /// No `LIMIT`: SQLite would prepare the statement again for every number bound to it. The rows come one by one in the
 /// order of an index, so a page simply stops asking.
 #[diesel::dsl::auto_type(no_type_alias)]
-fn in_order() -> _ {
+fn all() -> _ {
     let record: diesel::dsl::AsSelect<SessionRecord, Sqlite> = SessionRecord::as_select();
-    sessions::table.select((record, sessions::created_at)).order((sessions::created_at.asc(), sessions::id.asc()))
+    sessions::table.select((record, sessions::created_at))
 }
+
+/// The columns that order the sessions.
+const ORDER: (sessions::created_at, sessions::id) = (sessions::created_at, sessions::id);
 
 pub(crate) fn list(conn: &mut SqliteConnection, request: &ListSessionsRequest) -> Result<ListPage<SessionRecord>> {
     let page = request.page()?;
-    let rows = in_order();
-    let cursor =
-        |(session, created_at): &(SessionRecord, Number)| Cursor::after(&request.scope(), *created_at, &session.id);
-    let page = match page.after {
-        None => page.collect(rows.load_iter(conn)?, cursor)?,
-        Some(after) => {
-            let rows = rows.filter(row_after((sessions::created_at, sessions::id), after));
-            page.collect(rows.load_iter(conn)?, cursor)?
+    let found = if request.filter == SessionFilter::default() {
+        // The queries that nearly everybody asks, with their SQL known beforehand.
+        let rows = all().order((sessions::created_at.asc(), sessions::id.asc()));
+        match page.after {
+            None => page.collect(rows.load_iter::<ListedSession, _>(conn)?)?,
+            Some(position) => {
+                page.collect(rows.filter(row_compared(After, ORDER, position)).load_iter::<ListedSession, _>(conn)?)?
+            }
         }
+    } else {
+        list_filtered(conn, &request.filter, &page)?
     };
-    Ok(page.map(|(session, _)| session))
+    Ok(found.map(|(session, _)| session))
+}
+
+fn list_filtered(
+    conn: &mut SqliteConnection,
+    filter: &SessionFilter,
+    page: &PageRequest<'_>,
+) -> Result<ListPage<ListedSession>> {
+    let mut rows = all().into_boxed::<Sqlite>();
+    if let Some(agent) = &filter.agent {
+        rows = rows.filter(sessions::agent.eq(agent));
+    }
+    if let Some(sandbox_id) = &filter.sandbox_id {
+        rows = rows.filter(sessions::sandbox_id.eq(sandbox_id));
+    }
+    rows = match filter.is_live {
+        None => rows,
+        Some(true) => rows.filter(sessions::destroyed_at.is_null()),
+        Some(false) => rows.filter(sessions::destroyed_at.is_not_null()),
+    };
+    // A cursor lies inside the range, so it replaces the end that the listing starts from.
+    if let (Some(time), true) = (filter.created_from, filter.descending || page.after.is_none()) {
+        rows = rows.filter(sessions::created_at.ge(time));
+    }
+    if let (Some(time), true) = (filter.created_before, !filter.descending || page.after.is_none()) {
+        rows = rows.filter(sessions::created_at.lt(time));
+    }
+    rows = match page.after {
+        None => rows,
+        Some(position) if filter.descending => rows.filter(row_compared(Before, ORDER, position)),
+        Some(position) => rows.filter(row_compared(After, ORDER, position)),
+    };
+    rows = if filter.descending {
+        rows.order((sessions::created_at.desc(), sessions::id.desc()))
+    } else {
+        rows.order((sessions::created_at.asc(), sessions::id.asc()))
+    };
+    page.collect(rows.load_iter(conn)?)
 }
 
 macro_rules! upsert_statement {

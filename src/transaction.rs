@@ -2,7 +2,7 @@
 //! rolling back fails as well, and Diesel's own `transaction` would report that instead.
 
 use diesel::SqliteConnection;
-use diesel::connection::{AnsiTransactionManager as Manager, TransactionManager};
+use diesel::connection::{AnsiTransactionManager as Manager, SimpleConnection, TransactionManager};
 
 use crate::error::Result;
 
@@ -22,6 +22,27 @@ pub(crate) fn begin(conn: &mut SqliteConnection) -> Result<()> {
     } else {
         Ok(Manager::begin_transaction_sql(conn, "BEGIN IMMEDIATE")?)
     }
+}
+
+/// Like [`atomically`], for work that reads before it writes. In a transaction of the caller's that has not read
+/// either, it takes the right to write first; SQLite may refuse that to a transaction which has.
+pub(crate) fn atomically_reading<T>(
+    conn: &mut SqliteConnection,
+    work: impl FnOnce(&mut SqliteConnection) -> Result<T>,
+) -> Result<T> {
+    if is_open(conn)? {
+        conn.batch_execute("DELETE FROM events WHERE 0")?;
+    }
+    atomically(conn, work)
+}
+
+/// A consistent view for several queries; it writes nothing.
+pub(crate) fn reading<T>(
+    conn: &mut SqliteConnection,
+    work: impl FnOnce(&mut SqliteConnection) -> Result<T>,
+) -> Result<T> {
+    Manager::begin_transaction(conn)?;
+    end(conn, work)
 }
 
 pub(crate) fn end<T>(conn: &mut SqliteConnection, work: impl FnOnce(&mut SqliteConnection) -> Result<T>) -> Result<T> {

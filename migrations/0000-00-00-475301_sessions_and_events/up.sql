@@ -31,7 +31,8 @@ SELECT json_extract('{}', 'agent-session-store: sessions carries the ' || type |
     || ', which a rebuild would drop; drop it and create it again afterwards, or use the crate''s migrate()')
 FROM sqlite_master
 WHERE tbl_name = 'sessions' COLLATE NOCASE AND type IN ('index', 'trigger') AND sql IS NOT NULL
-    AND name <> 'idx_sessions_order';
+    AND name NOT IN ('idx_sessions_order', 'idx_sessions_agent', 'idx_sessions_sandbox', 'idx_sessions_live',
+        'idx_sessions_destroyed');
 
 SELECT json_extract('{}', 'agent-session-store: sessions has the column ' || quote(name)
     || ', which a rebuild would drop; use the crate''s migrate()')
@@ -183,6 +184,10 @@ ALTER TABLE agent_session_store_events RENAME TO events;
 -- @section indexes
 CREATE INDEX IF NOT EXISTS idx_events_session_order ON events (session_id, event_index, id);
 CREATE INDEX IF NOT EXISTS idx_sessions_order ON sessions (created_at, id);
+CREATE INDEX IF NOT EXISTS idx_sessions_agent ON sessions (agent, created_at, id);
+CREATE INDEX IF NOT EXISTS idx_sessions_sandbox ON sessions (sandbox_id, created_at, id);
+CREATE INDEX IF NOT EXISTS idx_sessions_live ON sessions (created_at, id) WHERE destroyed_at IS NULL;
+CREATE INDEX IF NOT EXISTS idx_sessions_destroyed ON sessions (created_at, id) WHERE destroyed_at IS NOT NULL;
 
 -- @section end
 COMMIT;

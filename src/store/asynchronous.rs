@@ -2,19 +2,27 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use diesel::SqliteConnection;
 
 use super::reading::ReadingThreads;
 use super::ticket::ticket;
+use super::verbs::{argument_type, forwarded_verbs, from_owned};
 use super::{SessionStore, SessionStoreBuilder};
+use crate::append::NewEvent;
 use crate::driver::SessionPersistDriver;
 use crate::error::{Error, Result};
 use crate::event::SessionEvent;
-use crate::page::{ListEventsRequest, ListPage, ListSessionsRequest};
+use crate::inspect::{CheckReport, SessionStats, Stats};
+use crate::page::ListPage;
+use crate::prune::{PruneReport, PruneRequest};
+use crate::request::{ListEventsRequest, ListSessionsRequest};
 use crate::session::SessionRecord;
+use crate::transfer::{Progress, Selection};
 
 /// [`SessionStore`] for async code: the same verbs as `async fn`, on any runtime and any number of tasks.
 ///
@@ -194,6 +202,127 @@ impl AsyncSessionStore {
         self.write(move |conn| conn.insert_events(&events)).await
     }
 
+    /// All events of a listing, read page by page as they are asked for; the limit of the request is the size of the
+    /// pages, and one page is in memory.
+    ///
+    /// ```
+    /// # use agent_session_store::{AsyncSessionStore, ListEventsRequest};
+    /// # async fn example(store: AsyncSessionStore) -> Result<(), agent_session_store::Error> {
+    /// let mut events = store.events(ListEventsRequest::new("session-1"));
+    /// while let Some(event) = events.next().await? {
+    ///     println!("{}", event.payload);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn events(&self, request: ListEventsRequest) -> AsyncEvents {
+        AsyncEvents { store: self.clone(), request: Some(request), page: Vec::new().into_iter() }
+    }
+
+    /// As [`SessionStore::prune`].
+    ///
+    /// # Errors
+    ///
+    /// As [`SessionStore::prune`].
+    ///
+    /// ```
+    /// # use agent_session_store::{AsyncSessionStore, PruneRequest};
+    /// # async fn example(store: AsyncSessionStore) -> Result<(), agent_session_store::Error> {
+    /// let report = store.prune(&PruneRequest::new().max_events_per_session(10_000)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn prune(&self, request: &PruneRequest) -> Result<PruneReport> {
+        let (store, request) = (self.store.clone(), request.clone());
+        on_a_thread(move || store.prune(&request)).await
+    }
+
+    /// As [`SessionStore::reclaim_space`].
+    ///
+    /// # Errors
+    ///
+    /// As [`SessionStore::reclaim_space`].
+    ///
+    /// ```
+    /// # use agent_session_store::AsyncSessionStore;
+    /// # async fn example(store: AsyncSessionStore) -> Result<(), agent_session_store::Error> {
+    /// store.reclaim_space().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn reclaim_space(&self) -> Result<()> {
+        let store = self.store.clone();
+        on_a_thread(move || store.reclaim_space()).await
+    }
+
+    /// As [`SessionStore::export_with_progress`], on a thread of its own, which the writer comes back from.
+    ///
+    /// # Errors
+    ///
+    /// As [`SessionStore::export`].
+    ///
+    /// ```
+    /// # use agent_session_store::{AsyncSessionStore, Selection};
+    /// # async fn example(store: AsyncSessionStore) -> Result<(), agent_session_store::Error> {
+    /// let (lines, done) = store.export(Vec::new(), Selection::all(), |_| {}).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn export<W: Write + Send + 'static>(
+        &self,
+        mut writer: W,
+        selection: Selection,
+        progress: impl FnMut(Progress) + Send + 'static,
+    ) -> Result<(W, Progress)> {
+        let store = self.store.clone();
+        on_a_thread(move || {
+            let done = store.export_with_progress(&mut writer, &selection, progress)?;
+            Ok((writer, done))
+        })
+        .await
+    }
+
+    /// As [`SessionStore::import_with_progress`], on a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`SessionStore::import`].
+    ///
+    /// ```
+    /// # use agent_session_store::AsyncSessionStore;
+    /// # async fn example(store: AsyncSessionStore) -> Result<(), Box<dyn std::error::Error>> {
+    /// let file = std::fs::File::open("sessions.jsonl")?;
+    /// let done = store.import(std::io::BufReader::new(file), |_| {}).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn import<R: BufRead + Send + 'static>(
+        &self,
+        reader: R,
+        progress: impl FnMut(Progress) + Send + 'static,
+    ) -> Result<Progress> {
+        let store = self.store.clone();
+        on_a_thread(move || store.import_with_progress(reader, progress)).await
+    }
+
+    /// As [`SessionStore::backup_to`].
+    ///
+    /// # Errors
+    ///
+    /// As [`SessionStore::backup_to`].
+    ///
+    /// ```
+    /// # use agent_session_store::AsyncSessionStore;
+    /// # async fn example(store: AsyncSessionStore) -> Result<(), agent_session_store::Error> {
+    /// store.backup_to("copy.db").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn backup_to(&self, path: impl Into<PathBuf>) -> Result<()> {
+        let (store, path) = (self.store.clone(), path.into());
+        on_a_thread(move || store.backup_to(path)).await
+    }
+
     /// As [`SessionStore::close`].
     ///
     /// # Errors
@@ -226,6 +355,73 @@ impl AsyncSessionStore {
         let mut work = Some(work);
         let ticket = poll_fn(|context| self.store.0.writer.poll_submit(context, &mut work)).await?;
         ticket.await
+    }
+}
+
+macro_rules! forward {
+    ($($kind:ident $verb:ident($($how:ident $argument:ident: $type:ty),*) -> $answer:ty, $example:literal;)*) => {
+        impl AsyncSessionStore {
+            $(
+                #[doc = concat!("As [`SessionStore::", stringify!($verb), "`].")]
+                ///
+                /// # Errors
+                ///
+                #[doc = concat!("As [`SessionStore::", stringify!($verb), "`].")]
+                ///
+                /// ```
+                /// # use agent_session_store::{AsyncSessionStore, Error, SessionRecord};
+                /// # async fn example(store: AsyncSessionStore, new: SessionRecord) -> Result<(), Error> {
+                #[doc = concat!("let answer = store.", stringify!($verb), "(", $example, ").await?;")]
+                /// # Ok(())
+                /// # }
+                /// ```
+                pub async fn $verb(&self, $($argument: argument_type!($how $type)),*) -> Result<$answer> {
+                    $(let $argument = $argument.to_owned();)*
+                    self.$kind(move |conn| conn.$verb($(from_owned!($how $argument)),*)).await
+                }
+            )*
+        }
+    };
+}
+
+forwarded_verbs!(forward);
+
+/// The events of a listing, for a task; made by [`AsyncSessionStore::events`].
+#[derive(Debug)]
+pub struct AsyncEvents {
+    store: AsyncSessionStore,
+    /// The next page, if there is one.
+    request: Option<ListEventsRequest>,
+    page: std::vec::IntoIter<SessionEvent>,
+}
+
+impl AsyncEvents {
+    /// The next event; `None` after the last one, and after an error.
+    ///
+    /// # Errors
+    ///
+    /// As [`AsyncSessionStore::list_events`].
+    ///
+    /// ```
+    /// # use agent_session_store::{AsyncSessionStore, ListEventsRequest};
+    /// # async fn example(store: AsyncSessionStore) -> Result<(), agent_session_store::Error> {
+    /// let first = store.events(ListEventsRequest::new("session-1")).next().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn next(&mut self) -> Result<Option<SessionEvent>> {
+        loop {
+            if let Some(event) = self.page.next() {
+                return Ok(Some(event));
+            }
+            // Left in place until the page is there: the future may be dropped, and made again.
+            let Some(request) = &self.request else { return Ok(None) };
+            let page = self.store.list_events(request).await;
+            let request = self.request.take();
+            let page = page?;
+            self.request = page.next_cursor.and_then(|cursor| request.map(|request| request.cursor(cursor)));
+            self.page = page.items.into_iter();
+        }
     }
 }
 

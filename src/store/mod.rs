@@ -8,26 +8,36 @@ mod readers;
 #[cfg(feature = "async")]
 mod reading;
 mod ticket;
+mod verbs;
 mod writer;
 
 use std::fmt;
+use std::io::{BufRead, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use diesel::SqliteConnection;
 
 #[cfg(feature = "async")]
-pub use self::asynchronous::AsyncSessionStore;
+pub use self::asynchronous::{AsyncEvents, AsyncSessionStore};
 use self::builder::Options;
 pub use self::builder::{Durability, JournalMode, SessionStoreBuilder};
 use self::connection::Location;
 use self::readers::Readers;
+use self::verbs::{argument_type, forwarded_verbs, from_owned};
 use self::writer::Writer;
+use crate::append::NewEvent;
 use crate::driver::SessionPersistDriver;
 use crate::error::Result;
 use crate::event::SessionEvent;
-use crate::page::{ListEventsRequest, ListPage, ListSessionsRequest};
+use crate::inspect::{CheckReport, SessionStats, Stats};
+use crate::page::ListPage;
+use crate::prune::{self, PruneReport, PruneRequest};
+use crate::request::{ListEventsRequest, ListSessionsRequest};
 use crate::session::SessionRecord;
+use crate::transfer::{self, Import, Progress, Selection};
+use crate::walk::walk;
 
 /// Sessions and events in a database file of the store's own making: connections, settings, migration and threads are
 /// its business. Cheap to clone; share it between any number of threads.
@@ -226,6 +236,162 @@ impl SessionStore {
         self.0.write(events, |conn, events| conn.insert_events(events))
     }
 
+    /// All events of a listing, read page by page as they are asked for; the limit of the request is the size of the
+    /// pages, and one page is in memory. The first error ends it.
+    ///
+    /// ```
+    /// # use agent_session_store::{ListEventsRequest, SessionStore};
+    /// let store = SessionStore::open_in_memory()?;
+    /// for event in store.events(ListEventsRequest::new("session-1")) {
+    ///     println!("{}", event?.payload);
+    /// }
+    /// # Ok::<(), agent_session_store::Error>(())
+    /// ```
+    pub fn events(&self, request: ListEventsRequest) -> impl Iterator<Item = Result<SessionEvent>> {
+        walk(|request| self.list_events(request), request)
+    }
+
+    /// Deletes what is old, as [`SessionPersistDriver::prune`] does, and lets other writes of the store in between.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`Error::Closed`](crate::Error::Closed).
+    ///
+    /// ```
+    /// # use agent_session_store::{PruneRequest, SessionStore};
+    /// # let store = SessionStore::open_in_memory()?;
+    /// let report = store.prune(&PruneRequest::new().max_events_per_session(10_000))?;
+    /// # Ok::<(), agent_session_store::Error>(())
+    /// ```
+    pub fn prune(&self, request: &PruneRequest) -> Result<PruneReport> {
+        if request.is_dry_run() {
+            return self.0.read(|conn| prune::dry_run(conn, request));
+        }
+        let mut report = PruneReport::default();
+        for target in self.0.read(|conn| prune::plan(conn, request))? {
+            loop {
+                let (request, target) = (request.clone(), target.clone());
+                let (part, is_all) = self.0.write_owned(move |conn| prune::step(conn, &request, &target))?;
+                report += part;
+                if is_all {
+                    break;
+                }
+            }
+        }
+        if request.reclaims_space() {
+            self.reclaim_space()?;
+        }
+        Ok(report)
+    }
+
+    /// Gives unused space back to the file system, as [`SessionPersistDriver::reclaim_space`] does. Other writes wait
+    /// until it is done.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`Error::Closed`](crate::Error::Closed).
+    ///
+    /// ```
+    /// # use agent_session_store::SessionStore;
+    /// SessionStore::open_in_memory()?.reclaim_space()?;
+    /// # Ok::<(), agent_session_store::Error>(())
+    /// ```
+    pub fn reclaim_space(&self) -> Result<()> {
+        self.0.writer.with(|conn| conn.reclaim_space())
+    }
+
+    /// Writes sessions as JSON Lines, as [`SessionPersistDriver::export`] does, while other threads read and write.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`Error::Closed`](crate::Error::Closed).
+    ///
+    /// ```
+    /// # use agent_session_store::{Selection, SessionStore};
+    /// # let store = SessionStore::open_in_memory()?;
+    /// store.export(std::io::stdout(), &Selection::all())?;
+    /// # Ok::<(), agent_session_store::Error>(())
+    /// ```
+    pub fn export<W: Write>(&self, writer: W, selection: &Selection) -> Result<Progress> {
+        self.export_with_progress(writer, selection, |_| {})
+    }
+
+    /// As [`export`](Self::export), and tells how far it is: after every session and every 1,000 events.
+    ///
+    /// # Errors
+    ///
+    /// As [`export`](Self::export).
+    ///
+    /// ```
+    /// # use agent_session_store::{Selection, SessionStore};
+    /// # let store = SessionStore::open_in_memory()?;
+    /// store.export_with_progress(std::io::stdout(), &Selection::all(), |done| eprintln!("{} events", done.events))?;
+    /// # Ok::<(), agent_session_store::Error>(())
+    /// ```
+    pub fn export_with_progress<W: Write>(
+        &self,
+        writer: W,
+        selection: &Selection,
+        progress: impl FnMut(Progress),
+    ) -> Result<Progress> {
+        self.0.read(|conn| conn.export_with_progress(writer, selection, progress))
+    }
+
+    /// Reads what [`export`](Self::export) wrote, as [`SessionPersistDriver::import`] does. Other writes come in between
+    /// the sessions; while one is imported, they wait for the reader.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`Error::Closed`](crate::Error::Closed).
+    ///
+    /// ```
+    /// # use agent_session_store::SessionStore;
+    /// # let store = SessionStore::open_in_memory()?;
+    /// # let lines = "{\"format\":\"agent-session-store\",\"version\":1}\n";
+    /// let done = store.import(lines.as_bytes())?;
+    /// # Ok::<(), agent_session_store::Error>(())
+    /// ```
+    pub fn import<R: BufRead>(&self, reader: R) -> Result<Progress> {
+        self.import_with_progress(reader, |_| {})
+    }
+
+    /// As [`import`](Self::import), and tells how far it is: after every session and every 1,000 events.
+    ///
+    /// # Errors
+    ///
+    /// As [`import`](Self::import).
+    ///
+    /// ```
+    /// # use agent_session_store::SessionStore;
+    /// # let store = SessionStore::open_in_memory()?;
+    /// # let lines = "{\"format\":\"agent-session-store\",\"version\":1}\n";
+    /// store.import_with_progress(lines.as_bytes(), |done| eprintln!("{} events", done.events))?;
+    /// # Ok::<(), agent_session_store::Error>(())
+    /// ```
+    pub fn import_with_progress<R: BufRead>(&self, reader: R, mut progress: impl FnMut(Progress)) -> Result<Progress> {
+        let mut import = Import::new(reader)?;
+        while self.0.writer.with(|conn| import.session(conn, &mut progress))? {}
+        Ok(import.progress)
+    }
+
+    /// Copies the whole database into a new file, as [`SessionPersistDriver::backup_to`] does, while others go on
+    /// writing.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`Error::Closed`](crate::Error::Closed).
+    ///
+    /// ```
+    /// # use agent_session_store::SessionStore;
+    /// # let store = SessionStore::open_in_memory()?;
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// store.backup_to(folder.path().join("copy.db"))?;
+    /// # Ok::<(), agent_session_store::Error>(())
+    /// ```
+    pub fn backup_to(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.0.read(|conn| transfer::backup(conn, path.as_ref()))
+    }
+
     /// Closes the store, for every clone of it: waits for the writes that were begun, moves the write-ahead log into
     /// the file as far as other processes let it, and closes the connections. Every later call is answered with
     /// [`Error::Closed`](crate::Error::Closed), except this one, which then does nothing.
@@ -248,6 +414,43 @@ impl SessionStore {
         self.0.close()
     }
 }
+
+macro_rules! forward {
+    ($($kind:ident $verb:ident($($how:ident $argument:ident: $type:ty),*) -> $answer:ty, $example:literal;)*) => {
+        impl SessionStore {
+            $(
+                #[doc = concat!("As [`SessionPersistDriver::", stringify!($verb), "`].")]
+                ///
+                /// # Errors
+                ///
+                /// As there, and [`Error::Closed`](crate::Error::Closed).
+                ///
+                /// ```
+                /// # use agent_session_store::{SessionRecord, SessionStore};
+                /// # let new = SessionRecord { id: "new".into(), agent: "a".into(), agent_session_id: "a".into(),
+                /// #     last_connection_id: "c".into(), created_at: Default::default(), destroyed_at: None,
+                /// #     sandbox_id: None, session_init: None, config_options: None, modes: None };
+                /// # let store = SessionStore::open_in_memory()?;
+                /// # store.update_session(&SessionRecord { id: "session-1".into(), ..new.clone() })?;
+                #[doc = concat!("let answer = store.", stringify!($verb), "(", $example, ")?;")]
+                /// # Ok::<(), agent_session_store::Error>(())
+                /// ```
+                pub fn $verb(&self, $($argument: argument_type!($how $type)),*) -> Result<$answer> {
+                    forward!(@ $kind self, $verb($($how $argument),*))
+                }
+            )*
+        }
+    };
+    (@ read $store:ident, $verb:ident($($how:ident $argument:ident),*)) => {
+        $store.0.read(|conn| conn.$verb($($argument),*))
+    };
+    (@ write $store:ident, $verb:ident($($how:ident $argument:ident),*)) => {{
+        $(let $argument = $argument.to_owned();)*
+        $store.0.write_owned(move |conn| conn.$verb($(from_owned!($how $argument)),*))
+    }};
+}
+
+forwarded_verbs!(forward);
 
 impl fmt::Debug for SessionStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -279,6 +482,17 @@ impl Connections {
         }
         let argument = argument.to_owned();
         self.writer.submit(move |conn| verb(conn, argument.borrow()))?.wait()
+    }
+
+    /// Runs work that has its own copy of what it writes.
+    fn write_owned<T: Send + 'static>(
+        &self,
+        mut work: impl FnMut(&mut SqliteConnection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        if let Some(result) = self.writer.write_now(&mut work) {
+            return result;
+        }
+        self.writer.submit(work)?.wait()
     }
 
     fn close(&self) -> Result<()> {
