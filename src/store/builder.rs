@@ -19,9 +19,9 @@ use crate::error::Result;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// Power loss, and a crash of the operating system: SQLite's `synchronous = FULL`. Every commit waits for the
-    /// disk, for between a tenth of a millisecond and tens of milliseconds; writes that wait at the same time share
-    /// one commit.
+    /// Power loss, and a crash of the operating system: SQLite's `synchronous = EXTRA`, which with a write-ahead log
+    /// is the same as `FULL`. Every commit waits for the disk, for between a tenth of a millisecond and tens of
+    /// milliseconds; writes that wait at the same time share one commit.
     #[default]
     Full,
     /// A crash or kill of the process: `synchronous = NORMAL`. A commit does not wait for the disk. After power loss

@@ -113,7 +113,9 @@ fn try_journal_mode(conn: &mut SqliteConnection, wanted: &str) -> QueryResult<()
 
 fn set_durability(conn: &mut SqliteConnection, durability: Durability) -> Result<()> {
     let synchronous = match durability {
-        Durability::Full => 2,
+        // EXTRA: FULL, and with a rollback journal the folder is synced too. A commit deletes the journal; without that
+        // it could be back after power loss, and be rolled back into the file.
+        Durability::Full => 3,
         Durability::Normal => 1,
     };
     pragma::write(conn, "synchronous", synchronous)?;

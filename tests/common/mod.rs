@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
+pub mod watch;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -105,6 +107,22 @@ impl Statements {
     pub fn take_cached(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap().1)
     }
+}
+
+impl TempDb {
+    /// The ids of all events, sorted, as another library sees them.
+    pub fn event_ids(&self) -> Vec<String> {
+        event_ids(&self.path())
+    }
+}
+
+/// The ids of all events in a file, sorted, as another library sees them; the file must be sound.
+pub fn event_ids(path: &Path) -> Vec<String> {
+    let conn = rusqlite::Connection::open(path).unwrap();
+    let check: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(check, "ok");
+    let mut statement = conn.prepare("SELECT id FROM events ORDER BY id").unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
 
 /// Every row of a query, each value in the form of a literal of its type, through a connection of another library.
