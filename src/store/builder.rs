@@ -170,7 +170,8 @@ impl SessionStoreBuilder {
         self
     }
 
-    /// Opens a database file, and [migrates](crate::migrate) it where that is needed.
+    /// Opens a database file, and [migrates](crate::migrate) it where that is needed. Every character of the path stands
+    /// for itself; a relative one is taken from the working directory of this moment.
     ///
     /// # Errors
     ///
@@ -185,7 +186,7 @@ impl SessionStoreBuilder {
     /// # Ok::<(), agent_session_store::Error>(())
     /// ```
     pub fn open(self, path: impl AsRef<Path>) -> Result<SessionStore> {
-        let location = Location::file(path.as_ref());
+        let location = Location::file(path.as_ref())?;
         SessionStore::establish(location, self.0)
     }
 

@@ -1,11 +1,13 @@
 //! A connection of the store's own: how a file is opened, and with which settings.
 
+use std::ffi::CString;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
+use diesel::result::ConnectionError;
 use diesel::sql_types::Text;
 
 use super::builder::{Durability, JournalMode, Options};
@@ -23,13 +25,24 @@ pub(super) enum Location {
 impl Location {
     /// A file is opened by URI: only so can it be asked for without creating or changing it, and no name has a meaning
     /// of its own (`:memory:`, `file:…`).
-    pub(super) fn file(path: &Path) -> Self {
-        let mut uri = "file:".to_owned();
+    ///
+    /// It is made absolute, since connections are opened later too, when the working directory may be another.
+    pub(super) fn file(path: &Path) -> Result<Self> {
+        let shown = path.display().to_string();
+        let absolute = std::path::absolute(path)
+            .map_err(|error| ConnectionError::BadConnection(error.to_string()))
+            .and_then(|path| {
+                // To SQLite the name would end there.
+                let no_nul = CString::new(path.as_os_str().as_encoded_bytes());
+                no_nul.map(|_| path).map_err(ConnectionError::InvalidCString)
+            });
+        let absolute = match absolute {
+            Ok(absolute) => absolute,
+            Err(source) => return Err(Error::Open { path: shown, source }),
+        };
         // A path that begins with two slashes would name a host.
-        if path.has_root() {
-            uri.push_str("//");
-        }
-        for &byte in path.as_os_str().as_encoded_bytes() {
+        let mut uri = if cfg!(windows) { "file:///" } else { "file://" }.to_owned();
+        for &byte in absolute.as_os_str().as_encoded_bytes() {
             match byte {
                 b'/' | b'.' | b'-' | b'_' | b'~' => uri.push(char::from(byte)),
                 b'\\' if cfg!(windows) => uri.push('/'),
@@ -39,7 +52,7 @@ impl Location {
                 _ => _ = write!(uri, "%{byte:02X}"),
             }
         }
-        Self::File { path: path.display().to_string(), uri }
+        Ok(Self::File { path: shown, uri })
     }
 
     fn establish(&self, mode: &str, busy_timeout: Duration) -> Result<SqliteConnection> {
