@@ -34,6 +34,8 @@ const PATIENCE: Duration = Duration::from_micros(500);
 trait Job: Send {
     /// Runs the write and keeps its result.
     fn attempt(&mut self, conn: &mut SqliteConnection) -> Attempt;
+    /// What it kept, if that is an error.
+    fn error(&self) -> Option<&Error>;
     fn fail(&mut self, error: Error);
     /// Tells the caller.
     fn answer(self: Box<Self>);
@@ -68,6 +70,10 @@ where
         };
         self.result = Some(result);
         attempt
+    }
+
+    fn error(&self) -> Option<&Error> {
+        self.result.as_ref()?.as_ref().err()
     }
 
     fn fail(&mut self, error: Error) {
@@ -130,8 +136,28 @@ pub(super) struct Writer {
     filled: Condvar,
     /// Something was taken out of the queue, or it was closed.
     drained: Condvar,
+    connection: Mutex<Connection>,
+}
+
+/// The connection, or what is left of it.
+struct Connection {
     /// `None` once the store is closed.
-    connection: Mutex<Option<SqliteConnection>>,
+    conn: Option<SqliteConnection>,
+    /// A panic ended its last use, perhaps in the middle of a transaction.
+    interrupted: bool,
+}
+
+impl Connection {
+    /// `None` if the store is closed.
+    fn work<T>(&mut self, work: impl FnOnce(&mut SqliteConnection) -> T) -> Option<T> {
+        let conn = self.conn.as_mut()?;
+        if std::mem::replace(&mut self.interrupted, true) {
+            transaction::abandon(conn);
+        }
+        let result = work(conn);
+        self.interrupted = false;
+        Some(result)
+    }
 }
 
 #[derive(Default)]
@@ -153,7 +179,7 @@ impl Writer {
             queue: Mutex::default(),
             filled: Condvar::new(),
             drained: Condvar::new(),
-            connection: Mutex::new(Some(conn)),
+            connection: Mutex::new(Connection { conn: Some(conn), interrupted: false }),
         }
     }
 
@@ -161,12 +187,13 @@ impl Writer {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Works with the connection itself, as soon as it is free.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut SqliteConnection) -> Result<T>) -> Result<T> {
-        let mut guard = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let conn = guard.as_mut().ok_or(Error::Closed)?;
-        transaction::abandon(conn);
-        work(conn)
+        self.connection().work(work).unwrap_or(Err(Error::Closed))
     }
 
     /// Writes at once if nobody else is writing; `None` if the write has to queue.
@@ -188,9 +215,7 @@ impl Writer {
                 Err(TryLockError::WouldBlock) => return None,
             }
         };
-        let conn = guard.as_mut()?;
-        transaction::abandon(conn);
-        Some(work(conn))
+        guard.work(work)
     }
 
     /// Puts a write into the queue, and waits while that is full.
@@ -253,19 +278,23 @@ impl Writer {
     /// Empties the queue until the store is closed.
     fn run(&self) {
         while self.wait_for_work() {
-            let mut guard = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut guard = self.connection();
             let mut group = self.gather();
-            let done = catch_unwind(AssertUnwindSafe(|| match guard.as_mut() {
-                Some(conn) => commit(conn, &mut group),
-                None => group.iter_mut().for_each(|job| job.fail(Error::Closed)),
-            }));
+            let done = catch_unwind(AssertUnwindSafe(|| guard.work(|conn| commit(conn, &mut group))));
             drop(guard);
-            if done.is_err() {
+            match done {
+                Ok(Some(())) => {}
+                Ok(None) => group.iter_mut().for_each(|job| job.fail(Error::Closed)),
                 // Some instrumentation of the host's panicked. Whether anything was committed is not known.
-                group.iter_mut().for_each(|job| job.fail(Error::Panicked));
+                Err(_) => group.iter_mut().for_each(|job| job.fail(Error::Panicked)),
             }
-            group.into_iter().for_each(|job| job.answer());
+            group.into_iter().for_each(|job| undisturbed(|| job.answer()));
         }
+    }
+
+    /// Whether the calling thread is the one that empties the queue.
+    pub(super) fn is_this_thread(&self) -> bool {
+        self.queue().thread.as_ref().is_some_and(|thread| thread.thread().id() == std::thread::current().id())
     }
 
     /// Whether there is any; not if the store is closed.
@@ -299,7 +328,7 @@ impl Writer {
         let waiting_tasks = std::mem::take(&mut queue.waiting_tasks);
         drop(queue);
         self.drained.notify_all();
-        waiting_tasks.into_iter().for_each(Waker::wake);
+        wake(waiting_tasks);
         group
     }
 
@@ -312,22 +341,28 @@ impl Writer {
         };
         self.filled.notify_all();
         self.drained.notify_all();
-        waiting_tasks.into_iter().for_each(Waker::wake);
+        wake(waiting_tasks);
         if let Some(thread) = thread {
             // Its panics are caught inside.
             let _ = thread.join();
         }
-        let mut guard = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        guard.take().map(|mut conn| {
-            transaction::abandon(&mut conn);
-            conn
-        })
+        let mut connection = self.connection();
+        connection.work(|_| ())?;
+        connection.conn.take()
     }
+}
+
+fn wake(tasks: Vec<Waker>) {
+    tasks.into_iter().for_each(|task| undisturbed(|| task.wake()));
+}
+
+/// Runs what may be somebody else's code, a waker: whatever happens in there, the others are still to be served.
+fn undisturbed(work: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(work));
 }
 
 /// Writes a group, all of it in one transaction if nothing is in the way.
 fn commit(conn: &mut SqliteConnection, group: &mut [Box<dyn Job>]) {
-    transaction::abandon(conn);
     if let [job] = group {
         job.attempt(conn);
         return;
@@ -339,7 +374,17 @@ fn commit(conn: &mut SqliteConnection, group: &mut [Box<dyn Job>]) {
         // What stopped it does not matter: each job finds out for itself.
         if group.iter_mut().all(|job| job.attempt(conn) != Attempt::Broken) { Ok(()) } else { Err(Error::Panicked) }
     });
-    if together.is_err() {
-        group.iter_mut().for_each(|job| _ = job.attempt(conn));
+    if together.is_ok() {
+        return;
+    }
+    let mut jobs = group.iter_mut();
+    while let Some(job) = jobs.next() {
+        job.attempt(conn);
+        // It has waited for the lock; then the others need not wait as well, one after the other.
+        if let Some(busy @ Error::Busy { .. }) = job.error() {
+            let busy = again(busy);
+            jobs.for_each(|job| job.fail(again(&busy)));
+            return;
+        }
     }
 }
