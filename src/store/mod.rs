@@ -13,8 +13,10 @@ mod writer;
 
 use std::fmt;
 use std::io::{BufRead, Write};
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use diesel::SqliteConnection;
@@ -78,12 +80,19 @@ use crate::walk::walk;
 /// # Ok::<(), agent_session_store::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct SessionStore(Arc<Connections>);
+pub struct SessionStore(Arc<Owner>);
+
+/// What the clones of a store share; the connections close when the last of them is gone. The store's own threads hold
+/// the connections and not this, so that closing never depends on how far they are.
+struct Owner(Arc<Connections>);
 
 pub(crate) struct Connections {
     location: Location,
     writer: Arc<Writer>,
     readers: Readers,
+    writes_a_file: bool,
+    /// Held while closing: who closes as well has to wait for that.
+    closing: Mutex<()>,
 }
 
 impl SessionStore {
@@ -133,8 +142,10 @@ impl SessionStore {
 
     fn establish(location: Location, options: Options) -> Result<Self> {
         let writer = Arc::new(Writer::new(connection::writer(&location, &options)?));
+        let writes_a_file = matches!(location, Location::File { .. }) && !options.read_only;
         let readers = Readers::new(location.clone(), options);
-        Ok(Self(Arc::new(Connections { location, writer, readers })))
+        let connections = Connections { location, writer, readers, writes_a_file, closing: Mutex::new(()) };
+        Ok(Self(Arc::new(Owner(Arc::new(connections)))))
     }
 
     /// The session with this id, if there is one.
@@ -496,18 +507,34 @@ impl Connections {
     }
 
     fn close(&self) -> Result<()> {
+        let _closing = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
         let conn = self.writer.close();
         self.readers.close();
-        match (conn, &self.location) {
-            (Some(mut conn), Location::File { .. }) => connection::checkpoint(&mut conn),
+        match conn {
+            Some(mut conn) if self.writes_a_file => connection::checkpoint(&mut conn),
             _ => Ok(()),
         }
     }
 }
 
-impl Drop for Connections {
+impl Deref for Owner {
+    type Target = Arc<Connections>;
+
+    fn deref(&self) -> &Arc<Connections> {
+        &self.0
+    }
+}
+
+impl Drop for Owner {
     fn drop(&mut self) {
-        // Nobody is left to tell.
-        let _ = self.close();
+        let connections = Arc::clone(&self.0);
+        // Nobody is left to tell, of errors or of a panic in the host's instrumentation.
+        let close = move || _ = catch_unwind(AssertUnwindSafe(|| connections.close()));
+        if self.writer.is_this_thread() {
+            // A task dropped the store while it was being woken. This thread cannot wait for its own end.
+            let _ = std::thread::Builder::new().name("agent-session-store".to_owned()).spawn(close);
+        } else {
+            close();
+        }
     }
 }

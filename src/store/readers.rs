@@ -59,15 +59,15 @@ impl Readers {
         work(conn)
     }
 
-    /// Lets nobody in any more, and closes what is idle; a connection in use closes when it is given back.
+    /// Lets nobody in any more, closes what is idle, and waits until what is in use is closed too.
     pub(super) fn close(&self) {
-        let idle = {
-            let mut pool = self.pool();
-            pool.is_closed = true;
-            std::mem::take(&mut pool.idle)
-        };
+        let mut pool = self.pool();
+        pool.is_closed = true;
+        pool.idle.clear();
         self.freed.notify_all();
-        drop(idle);
+        while pool.in_use > 0 {
+            pool = self.freed.wait(pool).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 }
 
@@ -80,11 +80,13 @@ struct Loan<'a> {
 impl Drop for Loan<'_> {
     fn drop(&mut self) {
         let mut pool = self.readers.pool();
-        pool.in_use -= 1;
-        let is_closed = pool.is_closed;
-        if !is_closed {
-            pool.idle.extend(self.conn.take());
+        let conn = self.conn.take();
+        if pool.is_closed {
+            drop(conn);
+        } else {
+            pool.idle.extend(conn);
         }
+        pool.in_use -= 1;
         drop(pool);
         self.readers.freed.notify_one();
     }
