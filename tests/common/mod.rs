@@ -5,6 +5,7 @@
 pub mod watch;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use agent_session_store::diesel::connection::InstrumentationEvent;
@@ -123,6 +124,20 @@ pub fn event_ids(path: &Path) -> Vec<String> {
     assert_eq!(check, "ok");
     let mut statement = conn.prepare("SELECT id FROM events ORDER BY id").unwrap();
     statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+const TASK: &str = "AGENT_SESSION_STORE_TEST_TASK";
+
+/// This program once more, to run one test of it as a process of its own.
+pub fn child(test: &str, task: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(TASK, task);
+    command
+}
+
+/// What the child is to do; nothing if this process is none.
+pub fn task() -> Option<Vec<String>> {
+    Some(std::env::var(TASK).ok()?.split('|').map(str::to_owned).collect())
 }
 
 /// Every row of a query, each value in the form of a literal of its type, through a connection of another library.
