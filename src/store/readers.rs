@@ -20,6 +20,9 @@ pub(super) struct Readers {
 struct Pool {
     idle: Vec<SqliteConnection>,
     in_use: usize,
+    /// Callers that wait for one to be given back. Where there are none, nobody has to be woken: that takes a system
+    /// call, as long as a small read.
+    waiting: usize,
     is_closed: bool,
 }
 
@@ -42,7 +45,7 @@ impl Readers {
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut SqliteConnection) -> Result<T>) -> Result<T> {
         let mut pool = self.pool();
         while pool.idle.is_empty() && pool.in_use >= self.options.readers && !pool.is_closed {
-            pool = self.freed.wait(pool).unwrap_or_else(PoisonError::into_inner);
+            pool = self.wait(pool);
         }
         if pool.is_closed {
             return Err(Error::Closed);
@@ -66,8 +69,15 @@ impl Readers {
         pool.idle.clear();
         self.freed.notify_all();
         while pool.in_use > 0 {
-            pool = self.freed.wait(pool).unwrap_or_else(PoisonError::into_inner);
+            pool = self.wait(pool);
         }
+    }
+
+    fn wait<'a>(&self, mut pool: MutexGuard<'a, Pool>) -> MutexGuard<'a, Pool> {
+        pool.waiting += 1;
+        pool = self.freed.wait(pool).unwrap_or_else(PoisonError::into_inner);
+        pool.waiting -= 1;
+        pool
     }
 }
 
@@ -87,7 +97,10 @@ impl Drop for Loan<'_> {
             pool.idle.extend(conn);
         }
         pool.in_use -= 1;
+        let somebody_waits = pool.waiting > 0;
         drop(pool);
-        self.readers.freed.notify_one();
+        if somebody_waits {
+            self.readers.freed.notify_one();
+        }
     }
 }
