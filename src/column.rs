@@ -53,29 +53,46 @@ impl<T> Column<T> {
     }
 }
 
-/// The name of a row, for the errors of its columns.
-pub(crate) struct Row {
+/// The name of a row, for the errors of its columns. It borrows the id, which is therefore taken out last.
+pub(crate) struct Row<'a> {
     table: &'static str,
-    id: String,
+    id: &'a Column<StoredText>,
 }
 
-impl Row {
+impl<'a> Row<'a> {
     /// Names a row by its id. `other` is a second column that cannot be NULL: where both are, there is no row (an
     /// outer join), which Diesel knows by the error given here.
-    pub(crate) fn new<T>(table: &'static str, id: &Column<StoredText>, other: &Column<T>) -> Result<Self, Cause> {
+    pub(crate) fn new<T>(table: &'static str, id: &'a Column<StoredText>, other: &Column<T>) -> Result<Self, Cause> {
         if id.is_unexpected_null() && other.is_unexpected_null() {
             return Err(Box::new(UnexpectedNullError));
         }
-        let id = match &id.0 {
-            Ok(text) => text.0.clone(),
-            Err(cause) => cause.downcast_ref::<NotText>().map_or_else(|| "NULL".to_owned(), |not| not.shown.clone()),
-        };
         Ok(Self { table, id })
     }
 
     /// The value of one of the row's columns.
     pub(crate) fn value<T>(&self, column: &'static str, value: Column<T>) -> Result<T, Cause> {
-        value.0.map_err(|source| Error::Decode { table: self.table, id: self.id.clone(), column, source }.into())
+        value.0.map_err(|source| undecoded(self.table, self.id.shown(), column, source))
+    }
+}
+
+#[cold]
+fn undecoded(table: &'static str, id: String, column: &'static str, source: Cause) -> Cause {
+    Error::Decode { table, id, column, source }.into()
+}
+
+impl Column<StoredText> {
+    /// The row's id itself.
+    pub(crate) fn id(self, table: &'static str) -> Result<String, Cause> {
+        let shown = if self.0.is_err() { self.shown() } else { String::new() };
+        self.0.map(|text| text.0).map_err(|source| undecoded(table, shown, "id", source))
+    }
+
+    /// As much of it as can be shown.
+    fn shown(&self) -> String {
+        match &self.0 {
+            Ok(text) => text.0.clone(),
+            Err(cause) => cause.downcast_ref::<NotText>().map_or_else(|| "NULL".to_owned(), |not| not.shown.clone()),
+        }
     }
 }
 
@@ -91,7 +108,7 @@ impl FromSql<Text, Sqlite> for StoredText {
         }
         let text = value.read_text().to_owned();
         // Diesel puts U+FFFD where the UTF-8 is broken. Where there is one, the bytes tell whether it was stored.
-        if text.contains(char::REPLACEMENT_CHARACTER) && !is_spelled_by(&text, value.read_blob()) {
+        if !text.is_ascii() && text.contains(char::REPLACEMENT_CHARACTER) && !is_spelled_by(&text, value.read_blob()) {
             return Err(NotText { problem: "invalid UTF-8", shown: text }.into());
         }
         Ok(Self(text))

@@ -173,13 +173,14 @@ where
         let (id, event_index, session_id, created_at, connection_id, sender, payload) = columns;
         let row = Row::new("events", &id, &event_index)?;
         Ok(Self {
-            id: row.value("id", id)?.0,
             event_index: row.value("event_index", event_index)?.0,
             session_id: row.value("session_id", session_id)?.0,
             created_at: row.value("created_at", created_at)?.0,
             connection_id: row.value("connection_id", connection_id)?.0,
             sender: row.value("sender", sender)?,
             payload: row.value("payload_json", payload)?,
+            // Last: until here it names the row.
+            id: id.id("events")?,
         })
     }
 }

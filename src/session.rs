@@ -122,7 +122,6 @@ where
         ) = columns;
         let row = Row::new("sessions", &id, &agent)?;
         Ok(Self {
-            id: row.value("id", id)?.0,
             agent: row.value("agent", agent)?.0,
             agent_session_id: row.value("agent_session_id", agent_session_id)?.0,
             last_connection_id: row.value("last_connection_id", last_connection_id)?.0,
@@ -132,6 +131,8 @@ where
             session_init: row.value("session_init_json", session_init)?,
             config_options: row.value("config_options_json", config_options)?,
             modes: row.value("modes_json", modes)?,
+            // Last: until here it names the row.
+            id: id.id("sessions")?,
         })
     }
 }
