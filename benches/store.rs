@@ -1,4 +1,4 @@
-//! The store against hand-written SQLite doing the same work, as ratios: `cargo bench --bench store`.
+//! The store against hand-written SQLite doing the same work, as ratios: `cargo bench --bench store --all-features`.
 //!
 //! `rusqlite` is what one would write by hand: the same pragmas, cached statements, the same record types. `reference`
 //! is the reference driver's strategy in the same SQLite: rollback journal, one commit per event, statements prepared
@@ -139,6 +139,37 @@ fn many_callers(table: &mut Table) {
         reference,
     );
     table.add("64 threads, one durable event a call", timing, 0.6, Some(20.0));
+
+    #[cfg(feature = "async")]
+    {
+        // One runtime of one thread, as small as it gets; the tasks own what they write.
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let timing = compare(
+            ROUNDS,
+            |path| {
+                let store = agent_session_store::AsyncSessionStore::from(SessionStore::open(path).unwrap());
+                let mut tasks = tokio::task::JoinSet::new();
+                for caller in callers.clone() {
+                    let store = store.clone();
+                    let work = async move {
+                        for event in &caller {
+                            store.insert_event(event).await.unwrap();
+                        }
+                    };
+                    tasks.spawn_on(work, runtime.handle());
+                }
+                let all = async {
+                    while let Some(task) = tasks.join_next().await {
+                        task.unwrap();
+                    }
+                };
+                timed(|| runtime.block_on(all))
+            },
+            rusqlite,
+            reference,
+        );
+        table.add("64 tasks on one thread, one durable event a call", timing, 0.6, Some(20.0));
+    }
 }
 
 fn batch(table: &mut Table) {
