@@ -25,6 +25,7 @@
 //! | you have | you use |
 //! |---|---|
 //! | a path | [`SessionStore`]: opens the file, migrates it, and works from any number of threads |
+//! | a path, and tasks | `AsyncSessionStore`, with the feature `async` |
 //! | a Diesel connection | [`migrate`] once, then the verbs of [`SessionPersistDriver`], in your own transactions |
 //! | a Diesel migration harness | [`MIGRATIONS`] |
 //! | queries of your own | [`schema`], and [`SessionRecord`] and [`SessionEvent`] as Diesel models |
@@ -33,9 +34,10 @@
 //!
 //! - `bundled` (default) compiles SQLite into the application. Without it the system's `libsqlite3` is linked.
 //! - `r2d2` lets [`MIGRATIONS`] look into the connections of a `diesel::r2d2` pool, as it does into a plain one.
+//! - `async` adds `AsyncSessionStore`: the verbs as `async fn`, on any runtime.
 
-/// The code blocks of the README, as tests.
-#[cfg(doctest)]
+/// The code blocks of the README, as tests. One of them needs the feature.
+#[cfg(all(doctest, feature = "async"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 

@@ -55,7 +55,7 @@ use crate::walk::walk;
 /// Other processes, the reference driver among them, may use the same file at the same time. Calls block; from async
 /// code use the `async` feature's `AsyncSessionStore`.
 ///
-/// Everything the store does can be watched with Diesel's instrumentation: what
+/// Everything the store does, and what is slow or fails, can be watched with Diesel's instrumentation: what
 /// [`set_default_instrumentation`](diesel::connection::set_default_instrumentation) installs before the store is
 /// opened sees its connections, queries, transactions and errors.
 ///
