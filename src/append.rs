@@ -106,13 +106,18 @@ pub(crate) fn append(
         let mut last = first;
         let mut indexes = Vec::with_capacity(new.len());
         for event in new {
-            let next = last.checked_add(1).ok_or_else(|| exhausted(session_id))?;
-            if InsertNew(event.at(session_id, next)).execute(conn)? > 0 {
+            let next = last.checked_add(1);
+            if let Some(next) = next
+                && InsertNew(event.at(session_id, next)).execute(conn)? > 0
+            {
                 last = next;
                 indexes.push(next);
                 continue;
             }
-            let stored: SessionEvent = by_id(&event.id).get_result(conn)?;
+            let stored: SessionEvent = match by_id(&event.id).get_result(conn).optional()? {
+                None if next.is_none() => return Err(exhausted(&event.id)),
+                stored => stored.ok_or(diesel::result::Error::NotFound)?,
+            };
             if !event.is_stored_as(&stored, session_id) {
                 return Err(Error::EventIdTaken { id: stored.id, session_id: stored.session_id });
             }
@@ -128,7 +133,7 @@ pub(crate) fn append(
     })
 }
 
-fn exhausted(session_id: &str) -> Error {
-    let source = "the session ends at the greatest index there is".into();
-    Error::Decode { table: "events", id: session_id.to_owned(), column: "event_index", source }
+fn exhausted(id: &str) -> Error {
+    let source = "the session ends at the greatest index there is, and has none left for it".into();
+    Error::Decode { table: "events", id: id.to_owned(), column: "event_index", source }
 }

@@ -1,0 +1,331 @@
+//! Proves that appended events get the next indexes of their session, each exactly once whoever appends at the same
+//! time, and that an append which is repeated or refused changes nothing.
+#![allow(clippy::unwrap_used, reason = "a test says what it expects")]
+
+mod common;
+
+use std::process::Command;
+
+use agent_session_store::diesel::connection::SimpleConnection;
+use agent_session_store::diesel::{Connection, SqliteConnection};
+use agent_session_store::{Error, ListEventsRequest, NewEvent, Sender, SessionPersistDriver, SessionStore};
+use common::{TempDb, event, json, millis, rows};
+
+fn new(id: &str) -> NewEvent {
+    NewEvent {
+        id: id.to_owned(),
+        created_at: millis(1_700_000_000_000),
+        connection_id: "connection-1".to_owned(),
+        sender: Sender::Agent,
+        payload: json(&format!(r#"{{"id": "{}"}}"#, id.escape_default())),
+    }
+}
+
+fn batch(ids: &[&str]) -> Vec<NewEvent> {
+    ids.iter().map(|id| new(id)).collect()
+}
+
+/// Every row, so that it shows whether anything was written.
+fn table(db: &TempDb) -> Vec<Vec<String>> {
+    rows(&db.plain(), "SELECT *, typeof(event_index) FROM events ORDER BY session_id, event_index, id")
+}
+
+#[test]
+fn indexes_continue_from_the_last_one_and_begin_with_1() {
+    let db = TempDb::new();
+    let mut conn = db.migrated();
+    assert_eq!(conn.last_event_index("one").unwrap(), None);
+    assert_eq!(conn.append_events("one", &batch(&["z", "y"])).unwrap(), [1, 2]);
+    assert_eq!(conn.append_events("one", &batch(&["x"])).unwrap(), [3]);
+    assert_eq!(conn.append_events("two", &batch(&["w"])).unwrap(), [1]);
+    assert_eq!(conn.append_events("one", &[]).unwrap(), [0_i64; 0]);
+    assert_eq!(conn.last_event_index("one").unwrap(), Some(3));
+
+    let stored = conn.list_events(&ListEventsRequest::new("one")).unwrap().items;
+    let expected: Vec<_> = ["z", "y", "x"].iter().zip(1..).map(|(id, index)| (new(id), index)).collect();
+    for (event, (new, index)) in stored.iter().zip(expected) {
+        assert_eq!((event.event_index, &*event.session_id), (index, "one"));
+        assert_eq!((&event.id, event.created_at, &event.connection_id), (&new.id, new.created_at, &new.connection_id));
+        assert_eq!((event.sender, &event.payload), (new.sender, &new.payload));
+    }
+}
+
+#[test]
+fn events_stored_with_an_index_of_their_own_count() {
+    for (stored, next) in
+        [(&[7][..], 8), (&[1, 5, 9], 10), (&[3, 3], 4), (&[-4], -3), (&[0], 1), (&[-9, 2], 3), (&[i64::MIN], -i64::MAX)]
+    {
+        let db = TempDb::new();
+        let mut conn = db.migrated();
+        for (place, &index) in stored.iter().enumerate() {
+            let index_event = agent_session_store::SessionEvent { event_index: index, ..event("", "one", 0) };
+            conn.insert_event(&agent_session_store::SessionEvent { id: format!("old-{place}"), ..index_event }).unwrap();
+        }
+        assert_eq!(conn.append_events("one", &batch(&["new", "newer"])).unwrap(), [next, next + 1], "{stored:?}");
+    }
+}
+
+#[test]
+fn after_the_greatest_index_there_is_there_is_none() {
+    let db = TempDb::new();
+    let mut conn = db.migrated();
+    let last = agent_session_store::SessionEvent { event_index: i64::MAX - 1, ..event("old", "one", 0) };
+    conn.insert_event(&last).unwrap();
+    assert_eq!(conn.append_events("one", &batch(&["last"])).unwrap(), [i64::MAX]);
+
+    let before = table(&db);
+    let error = conn.append_events("one", &batch(&["beyond"])).unwrap_err();
+    assert!(matches!(error, Error::Decode { table: "events", column: "event_index", .. }), "{error}");
+    assert_eq!(table(&db), before);
+    // What is stored already needs no index.
+    assert_eq!(conn.append_events("one", &batch(&["last"])).unwrap(), [i64::MAX]);
+    let half = conn.append_events("one", &batch(&["last", "beyond"])).unwrap_err();
+    assert!(matches!(half, Error::Decode { .. }), "{half}");
+    assert_eq!(table(&db), before);
+}
+
+#[test]
+fn an_index_that_is_no_whole_number_is_an_error() {
+    for (value, says) in [("1.5", "REAL 1.5 where a whole number belongs"), ("'many'", "TEXT where INTEGER belongs")] {
+        let db = TempDb::new();
+        let mut conn = db.migrated();
+        conn.insert_event(&event("odd", "one", 1)).unwrap();
+        db.plain().execute(&format!("UPDATE events SET event_index = {value}"), []).unwrap();
+        let before = table(&db);
+        for error in [
+            conn.append_events("one", &batch(&["new"])).unwrap_err(),
+            conn.append_events_after("one", 1, &batch(&["new"])).unwrap_err(),
+            conn.last_event_index("one").unwrap_err(),
+        ] {
+            let text = format!("cannot decode column event_index of the events row with id \"odd\": {says}");
+            assert_eq!(error.to_string(), text);
+        }
+        assert_eq!(table(&db), before);
+        assert_eq!(conn.append_events("two", &batch(&["new"])).unwrap(), [1], "other sessions go on");
+    }
+}
+
+#[test]
+fn a_repeated_append_returns_the_same_indexes_and_writes_nothing() {
+    let db = TempDb::new();
+    let mut conn = db.migrated();
+    conn.append_events("one", &batch(&["a", "b"])).unwrap();
+    conn.append_events("one", &batch(&["c"])).unwrap();
+    let before = table(&db);
+    let statements = common::Statements::of(&mut conn);
+    assert_eq!(conn.append_events("one", &batch(&["a", "b"])).unwrap(), [1, 2]);
+    assert_eq!(conn.append_events("one", &batch(&["c", "a", "c"])).unwrap(), [3, 1, 3]);
+    assert!(statements.take_run().iter().all(|sql| !sql.contains("UPDATE")));
+    assert_eq!(table(&db), before);
+
+    // Some of it was stored: the rest follows the end.
+    assert_eq!(conn.append_events("one", &batch(&["b", "d", "e"])).unwrap(), [2, 4, 5]);
+    assert_eq!(conn.append_events("one", &batch(&["f", "f", "g"])).unwrap(), [6, 6, 7], "twice in one batch");
+    assert_eq!(table(&db).len(), 7);
+}
+
+#[test]
+fn an_id_with_other_content_refuses_the_whole_batch() {
+    let db = TempDb::new();
+    let mut conn = db.migrated();
+    conn.append_events("one", &batch(&["a"])).unwrap();
+    let before = table(&db);
+    let others = [
+        NewEvent { created_at: millis(1), ..new("a") },
+        NewEvent { connection_id: "connection-2".to_owned(), ..new("a") },
+        NewEvent { sender: Sender::Client, ..new("a") },
+        NewEvent { payload: json(r#"{"id":"a"}"#), ..new("a") },
+    ];
+    for other in others {
+        let error = conn.append_events("one", &[new("b"), other.clone(), new("c")]).unwrap_err();
+        assert!(matches!(&error, Error::EventIdTaken { id, session_id } if id == "a" && session_id == "one"), "{error}");
+        assert_eq!(table(&db), before, "{other:?}");
+    }
+    let error = conn.append_events("two", &[new("b"), new("a")]).unwrap_err();
+    assert_eq!(error.to_string(), r#"the id "a" is taken by an event of session "one" that is not the same"#);
+    assert_eq!(table(&db), before);
+
+    let twice = NewEvent { payload: json("2"), ..new("b") };
+    assert!(matches!(conn.append_events("one", &[new("b"), twice]), Err(Error::EventIdTaken { .. })));
+    assert_eq!(table(&db), before, "twice in one batch with other content");
+}
+
+#[test]
+fn a_refused_append_undoes_itself_and_not_the_transaction_around_it() {
+    let db = TempDb::new();
+    let mut conn = db.migrated();
+    conn.append_events("one", &batch(&["a"])).unwrap();
+    conn.transaction(|conn| {
+        assert_eq!(conn.append_events("one", &batch(&["b"]))?, [2]);
+        assert!(conn.append_events("two", &batch(&["c", "a"])).is_err());
+        assert!(matches!(
+            conn.append_events_after("one", 1, &batch(&["d"])),
+            Err(Error::AppendConflict { expected: 1, last_index: Some(2), .. })
+        ));
+        assert_eq!(conn.append_events("one", &batch(&["e"]))?, [3]);
+        Ok::<_, Error>(())
+    })
+    .unwrap();
+    let ids: Vec<_> = table(&db).into_iter().map(|row| row[0].clone()).collect();
+    assert_eq!(ids, ["'a'", "'b'", "'e'"]);
+
+    let undone: Result<(), Error> = conn.transaction(|conn| {
+        assert_eq!(conn.append_events("one", &batch(&["f"]))?, [4]);
+        Err(Error::Closed)
+    });
+    assert!(matches!(undone, Err(Error::Closed)));
+    assert_eq!(conn.last_event_index("one").unwrap(), Some(3));
+}
+
+#[test]
+fn appending_after_an_index_needs_the_session_to_end_there() {
+    let db = TempDb::new();
+    let mut conn = db.migrated();
+    let conflict = |result: Result<Vec<i64>, Error>, at: i64, ends: Option<i64>| match result.unwrap_err() {
+        Error::AppendConflict { session_id, expected, last_index } => {
+            assert_eq!((&*session_id, expected, last_index), ("one", at, ends));
+        }
+        error => panic!("{error}"),
+    };
+    conflict(conn.append_events_after("one", 1, &batch(&["a"])), 1, None);
+    conflict(conn.append_events_after("one", -1, &batch(&["a"])), -1, None);
+    assert_eq!(conn.append_events_after("one", 0, &batch(&["a", "b"])).unwrap(), [1, 2]);
+    for at in [0, 1, 3, i64::MIN, i64::MAX] {
+        conflict(conn.append_events_after("one", at, &batch(&["c"])), at, Some(2));
+    }
+    assert_eq!(conn.append_events_after("one", 2, &batch(&["c"])).unwrap(), [3]);
+    assert_eq!(conn.append_events_after("one", 3, &[]).unwrap(), [0_i64; 0]);
+
+    // The answer was lost, and somebody else went on: what is all there is no conflict, what is half there is one.
+    conn.append_events("one", &batch(&["d"])).unwrap();
+    assert_eq!(conn.append_events_after("one", 0, &batch(&["a", "b"])).unwrap(), [1, 2]);
+    assert_eq!(conn.append_events_after("one", 2, &batch(&["c"])).unwrap(), [3]);
+    conflict(conn.append_events_after("one", 2, &batch(&["c", "e"])), 2, Some(4));
+    let taken = NewEvent { payload: json("0"), ..new("a") };
+    assert!(matches!(conn.append_events_after("one", 4, &[taken]), Err(Error::EventIdTaken { .. })));
+    assert_eq!(table(&db).len(), 4);
+}
+
+// ---- many at once ----
+
+/// The indexes handed out, and those stored, must both be 1 to `count`, each once.
+fn assert_each_once(db: &TempDb, mut given: Vec<i64>, count: i64) {
+    given.sort_unstable();
+    assert_eq!(given, (1..=count).collect::<Vec<_>>());
+    let stored = rows(&db.plain(), "SELECT event_index FROM events WHERE session_id = 'one' ORDER BY event_index");
+    assert_eq!(stored, (1..=count).map(|index| vec![index.to_string()]).collect::<Vec<_>>());
+}
+
+/// Appends one by one and two by two, from several threads; the indexes that they were given.
+fn append_from(name: &str, threads: usize, append: impl Fn(&[NewEvent]) -> Vec<i64> + Sync) -> Vec<i64> {
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|thread| {
+                let append = &append;
+                scope.spawn(move || {
+                    (0..12)
+                        .flat_map(|round| {
+                            let id = format!("{name}-{thread}-{round}");
+                            let given = append(&[new(&id), new(&format!("{id}-next"))]);
+                            assert_eq!(given[1], given[0] + 1, "a batch stays together");
+                            let single = append(&[new(&format!("{id}-single"))]);
+                            given.into_iter().chain(single).collect::<Vec<_>>()
+                        })
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn sixteen_threads_on_one_store() {
+    let db = TempDb::new();
+    let store = SessionStore::open(db.path()).unwrap();
+    let given = append_from("store", 16, |events| store.append_events("one", events).unwrap());
+    assert_each_once(&db, given, 16 * 36);
+}
+
+#[test]
+fn threads_with_plain_connections() {
+    let db = TempDb::new();
+    drop(db.migrated());
+    let connect = || {
+        let mut conn = db.connect();
+        conn.batch_execute("PRAGMA busy_timeout = 60000; PRAGMA synchronous = OFF").unwrap();
+        conn
+    };
+    let alone = append_from("alone", 4, |events| connect().append_events("one", events).unwrap());
+    // A deferred transaction takes the right to write when it appends, and waits for it.
+    let inside = append_from("inside", 4, |events| {
+        connect().transaction(|conn| conn.append_events("one", events)).unwrap()
+    });
+    assert_each_once(&db, [alone, inside].concat(), 8 * 36);
+}
+
+#[test]
+fn a_deferred_transaction_that_has_read_is_refused_when_another_wrote_meanwhile() {
+    let db = TempDb::new();
+    drop(SessionStore::open(db.path()).unwrap());
+    let (mut conn, mut other) = (db.connect(), db.connect());
+    conn.batch_execute("PRAGMA busy_timeout = 60000").unwrap();
+    let result = conn.transaction(|conn| {
+        assert_eq!(conn.last_event_index("one")?, None);
+        other.append_events("one", &batch(&["faster"]))?;
+        conn.append_events("one", &batch(&["slower"]))
+    });
+    assert!(matches!(result, Err(Error::Busy { .. })), "{result:?}");
+    assert_eq!(conn.append_events("one", &batch(&["slower"])).unwrap(), [2]);
+}
+
+const CHILD: &str = "AGENT_SESSION_STORE_APPEND_CHILD";
+
+#[test]
+fn eight_processes_of_four_threads_on_one_session() {
+    if let Ok(child) = std::env::var(CHILD) {
+        let (path, name) = child.split_once('|').unwrap();
+        let store = SessionStore::open(path).unwrap();
+        let given = append_from(name, 4, |events| store.append_events("one", events).unwrap());
+        return println!("\ngiven {}", given.iter().map(i64::to_string).collect::<Vec<_>>().join(" "));
+    }
+    let db = TempDb::new();
+    let children: Vec<_> = (0..8)
+        .map(|process| {
+            Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "eight_processes_of_four_threads_on_one_session", "--nocapture"])
+                .env(CHILD, format!("{}|{process}", db.path().display()))
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    let mut given = Vec::new();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
+        let text = String::from_utf8(output.stdout).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("given ")).unwrap();
+        given.extend(line.split(' ').map(|index| index.parse::<i64>().unwrap()));
+    }
+    assert_each_once(&db, given, 8 * 4 * 36);
+}
+
+/// The commit fails, because another connection reads a file without a write-ahead log: nothing may be left behind that
+/// later calls would be part of and lose.
+#[test]
+fn an_append_that_cannot_commit_leaves_no_transaction_open() {
+    let db = TempDb::new();
+    let mut conn = db.migrated();
+    let plain = db.plain();
+    plain.execute_batch("BEGIN; SELECT * FROM events").unwrap();
+    let _: i64 = plain.query_row("SELECT count(*) FROM events", [], |row| row.get(0)).unwrap();
+    let result = conn.append_events("one", &batch(&["a"]));
+    assert!(matches!(result, Err(Error::Busy { .. })), "{result:?}");
+    plain.execute_batch("COMMIT").unwrap();
+
+    assert_eq!(conn.append_events("one", &batch(&["b"])).unwrap(), [1]);
+    drop(conn);
+    assert_eq!(table(&db).len(), 1);
+    assert_eq!(SqliteConnection::establish(db.path().to_str().unwrap()).unwrap().last_event_index("one").unwrap(), Some(1));
+}
