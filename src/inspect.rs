@@ -1,6 +1,7 @@
 //! Looking at a database: how much there is, and whether it is sound. Nothing here changes anything.
 
 use diesel::prelude::*;
+use diesel::result::Error as DieselError;
 use diesel::sql_types::{BigInt, Text};
 use serde::{Deserialize, Serialize};
 
@@ -136,35 +137,43 @@ struct SessionId {
 }
 
 pub(crate) fn check(conn: &mut SqliteConnection) -> Result<CheckReport> {
+    // Where not even the schema can be read, nothing can, down to the end of the transaction.
+    let mut damage = Damage::default();
+    let mut report: CheckReport = damage.aside(look(conn))?;
+    report.integrity.extend(damage.0);
+    Ok(report)
+}
+
+fn look(conn: &mut SqliteConnection) -> Result<CheckReport> {
     transaction::reading(conn, |conn| {
-        let mut integrity: Vec<String> =
-            diesel::dsl::sql::<Text>(&format!("PRAGMA integrity_check({MOST})")).load(conn)?;
+        let mut damage = Damage::default();
+        let integrity = format!("PRAGMA integrity_check({MOST})");
+        let mut integrity: Vec<String> = damage.aside(diesel::dsl::sql::<Text>(&integrity).load(conn))?;
         integrity.retain(|line| line != "ok");
 
         let mut undecodable = Vec::new();
-        note_undecodable(
-            sessions::table.select(SessionRecord::as_select()).load_iter::<SessionRecord, _>(conn)?,
-            &mut undecodable,
-        )?;
-        note_undecodable(
-            events::table.select(SessionEvent::as_select()).load_iter::<SessionEvent, _>(conn)?,
-            &mut undecodable,
-        )?;
+        let rows = sessions::table.select(SessionRecord::as_select());
+        damage.aside(note_undecodable(rows.load_iter::<SessionRecord, _>(conn), &mut undecodable))?;
+        let rows = events::table.select(SessionEvent::as_select());
+        damage.aside(note_undecodable(rows.load_iter::<SessionEvent, _>(conn), &mut undecodable))?;
 
-        let without_record: Vec<SessionId> = diesel::sql_query(format!(
+        let without_record = diesel::sql_query(format!(
             "SELECT DISTINCT session_id FROM events \
              WHERE NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.id = events.session_id) LIMIT {MOST}"
-        ))
-        .load(conn)?;
+        ));
+        let without_record: Vec<SessionId> = damage.aside(without_record.load(conn))?;
         let duplicate_indexes = diesel::sql_query(format!(
             "SELECT session_id, event_index, count(*) AS events FROM events \
              GROUP BY session_id, event_index HAVING count(*) > 1 LIMIT {MOST}"
-        ))
-        .load(conn)?;
+        ));
+        let duplicate_indexes = damage.aside(duplicate_indexes.load(conn))?;
         let has_events_legacy = diesel::dsl::sql::<diesel::sql_types::Bool>(
             "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE lower(name) = 'events_legacy')",
-        )
-        .get_result(conn)?;
+        );
+        let has_events_legacy = damage.aside(has_events_legacy.get_result(conn))?;
+        if integrity.is_empty() {
+            integrity.extend(damage.0);
+        }
         Ok(CheckReport {
             integrity,
             undecodable,
@@ -175,9 +184,28 @@ pub(crate) fn check(conn: &mut SqliteConnection) -> Result<CheckReport> {
     })
 }
 
+/// What SQLite said where it could not read on. The integrity check says more about it, if it can.
+#[derive(Default)]
+struct Damage(Option<String>);
+
+impl Damage {
+    /// The answer, or an empty one where damage is in the way: that is a finding, and no reason not to look further.
+    fn aside<T: Default, E: Into<Error>>(&mut self, answer: Result<T, E>) -> Result<T> {
+        match answer.map_err(E::into) {
+            Err(Error::Database { source: DieselError::DatabaseError(_, information) })
+                if information.message() == "database disk image is malformed" =>
+            {
+                self.0 = Some(information.message().to_owned());
+                Ok(T::default())
+            }
+            answer => answer,
+        }
+    }
+}
+
 /// Goes through all rows, whatever some of them hold.
-fn note_undecodable<T>(rows: impl Iterator<Item = QueryResult<T>>, found: &mut Vec<String>) -> Result<()> {
-    for row in rows {
+fn note_undecodable<T>(rows: QueryResult<impl Iterator<Item = QueryResult<T>>>, found: &mut Vec<String>) -> Result<()> {
+    for row in rows? {
         match row.map_err(Error::from) {
             Ok(_) => {}
             Err(error @ Error::Decode { .. }) if found.len() < MOST => found.push(error.to_string()),

@@ -59,7 +59,8 @@ fn events_stored_with_an_index_of_their_own_count() {
         let mut conn = db.migrated();
         for (place, &index) in stored.iter().enumerate() {
             let index_event = agent_session_store::SessionEvent { event_index: index, ..event("", "one", 0) };
-            conn.insert_event(&agent_session_store::SessionEvent { id: format!("old-{place}"), ..index_event }).unwrap();
+            conn.insert_event(&agent_session_store::SessionEvent { id: format!("old-{place}"), ..index_event })
+                .unwrap();
         }
         assert_eq!(conn.append_events("one", &batch(&["new", "newer"])).unwrap(), [next, next + 1], "{stored:?}");
     }
@@ -138,7 +139,10 @@ fn an_id_with_other_content_refuses_the_whole_batch() {
     ];
     for other in others {
         let error = conn.append_events("one", &[new("b"), other.clone(), new("c")]).unwrap_err();
-        assert!(matches!(&error, Error::EventIdTaken { id, session_id } if id == "a" && session_id == "one"), "{error}");
+        assert!(
+            matches!(&error, Error::EventIdTaken { id, session_id } if id == "a" && session_id == "one"),
+            "{error}"
+        );
         assert_eq!(table(&db), before, "{other:?}");
     }
     let error = conn.append_events("two", &[new("b"), new("a")]).unwrap_err();
@@ -258,9 +262,8 @@ fn threads_with_plain_connections() {
     };
     let alone = append_from("alone", 4, |events| connect().append_events("one", events).unwrap());
     // A deferred transaction takes the right to write when it appends, and waits for it.
-    let inside = append_from("inside", 4, |events| {
-        connect().transaction(|conn| conn.append_events("one", events)).unwrap()
-    });
+    let inside =
+        append_from("inside", 4, |events| connect().transaction(|conn| conn.append_events("one", events)).unwrap());
     assert_each_once(&db, [alone, inside].concat(), 8 * 36);
 }
 
@@ -327,5 +330,8 @@ fn an_append_that_cannot_commit_leaves_no_transaction_open() {
     assert_eq!(conn.append_events("one", &batch(&["b"])).unwrap(), [1]);
     drop(conn);
     assert_eq!(table(&db).len(), 1);
-    assert_eq!(SqliteConnection::establish(db.path().to_str().unwrap()).unwrap().last_event_index("one").unwrap(), Some(1));
+    assert_eq!(
+        SqliteConnection::establish(db.path().to_str().unwrap()).unwrap().last_event_index("one").unwrap(),
+        Some(1)
+    );
 }
