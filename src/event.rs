@@ -308,6 +308,25 @@ pub(crate) fn restore(conn: &mut SqliteConnection, event: &SessionEvent) -> Resu
     Ok(())
 }
 
+pub(crate) fn count(conn: &mut SqliteConnection, session_id: &str) -> Result<u64> {
+    let events: i64 = events::table.filter(events::session_id.eq(session_id)).count().get_result(conn)?;
+    Ok(events as u64)
+}
+
+/// The first session, in byte order, that has events and comes after another one, found by one seek.
+pub(crate) fn first_session_after(conn: &mut SqliteConnection, id: Option<&str>) -> Result<Option<String>> {
+    type Found = (Column<StoredText>, Column<StoredText>);
+    let rows = events::table.select((events::id, events::session_id)).order((events::session_id, events::event_index));
+    let found = match id {
+        None => rows.get_result::<Found>(conn).optional()?,
+        Some(id) => rows.filter(events::session_id.gt(id)).get_result::<Found>(conn).optional()?,
+    };
+    // A value that is no text is an error: going on from what it looks like would find it again.
+    let decoded = found.map(|(id, session_id)| Row::new("events", &id, &session_id)?.value("session_id", session_id));
+    let session_id = decoded.transpose().map_err(diesel::result::Error::DeserializationError)?;
+    Ok(session_id.map(|text| text.0))
+}
+
 /// The newest events that fit, oldest first.
 pub(crate) fn latest(
     conn: &mut SqliteConnection,

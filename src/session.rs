@@ -288,3 +288,14 @@ pub(crate) fn upsert(conn: &mut SqliteConnection, session: &SessionRecord) -> Re
     upsert_statement!(session).execute(conn)?;
     Ok(())
 }
+
+/// Like [`upsert`], but a text `null` stays what it is in every column, as another program may have stored it.
+pub(crate) fn restore(conn: &mut SqliteConnection, session: &SessionRecord) -> Result<()> {
+    let row = NewSession {
+        session_init_json: session.session_init.as_ref().map(Json::get),
+        config_options_json: session.config_options.as_ref().map(Json::get),
+        ..NewSession::from(session)
+    };
+    upsert_statement!(row).execute(conn)?;
+    Ok(())
+}

@@ -4,11 +4,12 @@
 //!
 //! ```text
 //! {"format":"agent-session-store","version":1}
-//! {"session":{"id":"s","agent":"claude",…,"createdAt":1700000000000,"modesJson":"null"}}
+//! {"session":{"id":"s","agent":"claude",…,"createdAt":1700000000000,"modesJson":"null","events":1}}
 //! {"event":{"id":"e","eventIndex":1,"sessionId":"s",…,"payloadJson":"{\"jsonrpc\":\"2.0\"}"}}
 //! ```
 //!
-//! A session's record comes before its events, these in order; a session without a record has events only. The JSON
+//! A session's record comes before its events, these in order, and says how many there are, so that a file which was cut
+//! short is noticed; a session without a record has events only. The JSON
 //! columns are strings here: so they come back byte for byte, white space and line breaks included, whatever reads
 //! and writes the lines in between.
 
@@ -16,7 +17,6 @@ use std::io::{BufRead, Write};
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use diesel::dsl::min;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,6 @@ use crate::event::{self, Sender, SessionEvent};
 use crate::json::Json;
 use crate::page::ListPage;
 use crate::request::{ListEventsRequest, ListSessionsRequest};
-use crate::schema::events;
 use crate::session::{self, SessionRecord};
 use crate::transaction;
 
@@ -129,6 +128,9 @@ struct SessionLine {
     config_options_json: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     modes_json: Option<String>,
+    /// How many of its events follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    events: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -158,6 +160,7 @@ impl From<SessionRecord> for SessionLine {
             session_init_json: text(session.session_init),
             config_options_json: text(session.config_options),
             modes_json: text(session.modes),
+            events: None,
         }
     }
 }
@@ -266,13 +269,12 @@ impl<W: Write> Export<'_, W> {
 
     /// One id at a time, each a seek, so that their number does not matter.
     fn without_record(&mut self, conn: &mut SqliteConnection) -> Result<()> {
-        let first = events::table.select(min(events::session_id));
-        let mut next: Option<String> = first.get_result(conn)?;
+        let mut next = event::first_session_after(conn, None)?;
         while let Some(id) = next {
             if session::get(conn, &id)?.is_none() {
                 self.session(conn, &id, None)?;
             }
-            next = first.filter(events::session_id.gt(&id)).get_result(conn)?;
+            next = event::first_session_after(conn, Some(&id))?;
         }
         Ok(())
     }
@@ -280,7 +282,8 @@ impl<W: Write> Export<'_, W> {
     fn session(&mut self, conn: &mut SqliteConnection, id: &str, record: Option<SessionRecord>) -> Result<()> {
         let is_known = record.is_some();
         if let Some(record) = record {
-            self.line(&Line::Session(record.into()))?;
+            let events = Some(event::count(conn, id)?);
+            self.line(&Line::Session(SessionLine { events, ..record.into() }))?;
         }
         let mut request = ListEventsRequest::new(id);
         let before = self.progress.events;
@@ -311,8 +314,8 @@ pub(crate) struct Import<R> {
     reader: R,
     /// The number of the line that was read last.
     line: u64,
-    /// A line that was read and not used yet.
-    next: Option<Line>,
+    /// A line that was read and not used yet, or why it could not be.
+    next: Option<Result<Line>>,
     pub(crate) progress: Progress,
 }
 
@@ -329,7 +332,7 @@ impl<R: BufRead> Import<R> {
             }
             None => return Err(import.error("there is no header")),
         }
-        import.next = import.read()?;
+        import.next = import.read().transpose();
         Ok(import)
     }
 
@@ -349,7 +352,8 @@ impl<R: BufRead> Import<R> {
     }
 
     fn error(&self, source: impl Into<crate::error::Cause>) -> Error {
-        Error::Import { line: self.line, source: source.into() }
+        // An empty file lacks its first line.
+        Error::Import { line: self.line.max(1), source: source.into() }
     }
 
     /// Brings in one session, all or nothing. Says whether there was one.
@@ -365,40 +369,49 @@ impl<R: BufRead> Import<R> {
     }
 
     fn session_lines(&mut self, conn: &mut SqliteConnection, report: &mut dyn FnMut(Progress)) -> Result<bool> {
-        let id = match self.next.take() {
+        let (id, announced) = match self.next.take().transpose()? {
             None => return Ok(false),
             Some(Line::Session(line)) => {
-                let id = line.id.clone();
+                let of_session = (line.id.clone(), line.events);
                 SessionRecord::try_from(line)
-                    .and_then(|record| session::upsert(conn, &record))
+                    .and_then(|record| session::restore(conn, &record))
                     .map_err(|error| self.about_line(error))?;
-                self.next = self.read()?;
-                id
+                self.next = self.read().transpose();
+                of_session
             }
             Some(Line::Event(line)) => {
-                let id = line.session_id.clone();
-                self.next = Some(Line::Event(line));
-                id
+                let of_session = (line.session_id.clone(), None);
+                self.next = Some(Ok(Line::Event(line)));
+                of_session
             }
         };
         self.progress.sessions += 1;
+        let before = self.progress.events;
         loop {
+            let found = self.progress.events - before;
             match self.next.take() {
-                Some(Line::Event(line)) if line.session_id == id => {
+                Some(Ok(Line::Event(line))) if line.session_id == id => {
                     SessionEvent::try_from(line)
                         .and_then(|event| event::restore(conn, &event))
                         .map_err(|error| self.about_line(error))?;
                 }
-                other => {
-                    self.next = other;
-                    return Ok(true);
+                // It may be one of this session's, unless those are all there.
+                Some(Err(error)) if announced != Some(found) => return Err(error),
+                next => {
+                    self.next = next;
+                    return match announced {
+                        Some(events) if events != found => {
+                            Err(self.error(format!("session {id:?} has {found} of its {events} events")))
+                        }
+                        _ => Ok(true),
+                    };
                 }
             }
             self.progress.events += 1;
             if self.progress.events.is_multiple_of(EVENTS_PER_CALL) {
                 report(self.progress);
             }
-            self.next = self.read()?;
+            self.next = self.read().transpose();
         }
     }
 
@@ -433,7 +446,7 @@ pub(crate) fn backup(conn: &mut SqliteConnection, path: &Path) -> Result<()> {
     std::fs::File::create_new(path)?;
     let copied = diesel::sql_query("VACUUM INTO ?").bind::<Text, _>(plain_file(name)).execute(conn);
     let result = match copied {
-        Ok(_) => std::fs::File::open(path).and_then(|file| file.sync_all()).map_err(Error::from),
+        Ok(_) => sync(path).map_err(Error::from),
         Err(error) => Err(error.into()),
     };
     if result.is_err() {
@@ -441,6 +454,16 @@ pub(crate) fn backup(conn: &mut SqliteConnection, path: &Path) -> Result<()> {
         let _ = std::fs::remove_file(path);
     }
     result
+}
+
+/// Puts a new file on the disk: what is in it and, where folders can be opened, its name.
+fn sync(path: &Path) -> std::io::Result<()> {
+    std::fs::File::open(path)?.sync_all()?;
+    if cfg!(unix) {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// A path that SQLite does not take for a URI or for memory.
