@@ -25,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::event::{self, Sender, SessionEvent};
 use crate::json::Json;
 use crate::page::ListPage;
+use crate::pragma;
 use crate::request::{ListEventsRequest, ListSessionsRequest};
 use crate::session::{self, SessionRecord};
 use crate::transaction;
@@ -444,7 +445,10 @@ pub(crate) fn backup(conn: &mut SqliteConnection, path: &Path) -> Result<()> {
     };
     // The name is taken first, so that nothing is overwritten; SQLite accepts an empty file.
     std::fs::File::create_new(path)?;
-    let copied = diesel::sql_query("VACUUM INTO ?").bind::<Text, _>(plain_file(name)).execute(conn);
+    // A connection that may only read its own database may write another one only without this.
+    let copied = pragma::with(conn, "query_only", 0, |conn| {
+        diesel::sql_query("VACUUM INTO ?").bind::<Text, _>(plain_file(name)).execute(conn)
+    });
     let result = match copied {
         Ok(_) => sync(path).map_err(Error::from),
         Err(error) => Err(error.into()),
