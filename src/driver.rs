@@ -313,8 +313,9 @@ pub trait SessionPersistDriver {
     /// # Errors
     ///
     /// [`Error::SessionNotFound`](crate::Error::SessionNotFound) if there is nothing to copy from,
-    /// [`Error::SessionExists`](crate::Error::SessionExists) if the new session has a record or events already, and
-    /// whatever the database reports.
+    /// [`Error::SessionExists`](crate::Error::SessionExists) if the new session has a record or events already,
+    /// [`Error::EventIdTaken`](crate::Error::EventIdTaken) if another event has the id of a copy, and whatever the
+    /// database reports; then nothing was written.
     ///
     /// ```
     /// # use agent_session_store::diesel::{Connection, SqliteConnection};

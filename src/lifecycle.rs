@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel::sql_types::{BigInt, Text};
 
 use crate::error::{Error, Result};
@@ -37,18 +38,55 @@ pub(crate) fn fork(
             return Err(Error::SessionNotFound { id: from_id.to_owned() });
         }
         session::upsert(conn, new)?;
-        // The old id at the end of the new one keeps the order of events that share an index.
-        let copied = diesel::sql_query(
-            "INSERT INTO events (id, event_index, session_id, created_at, connection_id, sender, payload_json) \
-             SELECT ?1 || ':' || id, event_index, ?1, created_at, connection_id, sender, payload_json \
-             FROM events WHERE session_id = ?2 AND event_index <= ?3 ORDER BY event_index, id",
-        )
-        .bind::<Text, _>(&new.id)
-        .bind::<Text, _>(from_id)
-        .bind::<BigInt, _>(up_to_index.unwrap_or(i64::MAX))
-        .execute(conn)?;
-        Ok(copied as u64)
+        match copy_events(conn, from_id, up_to_index, &new.id) {
+            Err(error @ DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => {
+                Err(taken_id(conn, from_id, &new.id)?.unwrap_or_else(|| error.into()))
+            }
+            copied => Ok(copied? as u64),
+        }
     })
+}
+
+/// The rows as they are, whatever they hold. The old id at the end of the new one keeps the order of events that share
+/// an index.
+fn copy_events(
+    conn: &mut SqliteConnection,
+    from_id: &str,
+    up_to_index: Option<i64>,
+    new_id: &str,
+) -> QueryResult<usize> {
+    let range = if up_to_index.is_some() { "AND event_index <= ?3" } else { "" };
+    let copy = diesel::sql_query(format!(
+        "INSERT INTO events (id, event_index, session_id, created_at, connection_id, sender, payload_json) \
+         SELECT ?1 || ':' || id, event_index, ?1, created_at, connection_id, sender, payload_json \
+         FROM events WHERE session_id = ?2 {range} ORDER BY event_index, id"
+    ));
+    let copy = copy.bind::<Text, _>(new_id).bind::<Text, _>(from_id);
+    match up_to_index {
+        Some(index) => copy.bind::<BigInt, _>(index).execute(conn),
+        None => copy.execute(conn),
+    }
+}
+
+#[derive(QueryableByName)]
+struct Taken {
+    #[diesel(sql_type = Text)]
+    id: String,
+    #[diesel(sql_type = Text)]
+    session_id: String,
+}
+
+/// The event that has the id of a copy.
+fn taken_id(conn: &mut SqliteConnection, from_id: &str, new_id: &str) -> Result<Option<Error>> {
+    let taken: Option<Taken> = diesel::sql_query(
+        "SELECT taken.id, taken.session_id FROM events AS source \
+         JOIN events AS taken ON taken.id = ?1 || ':' || source.id WHERE source.session_id = ?2 LIMIT 1",
+    )
+    .bind::<Text, _>(new_id)
+    .bind::<Text, _>(from_id)
+    .get_result(conn)
+    .optional()?;
+    Ok(taken.map(|Taken { id, session_id }| Error::EventIdTaken { id, session_id }))
 }
 
 /// Whether there is a session's record, or any event of it.
