@@ -246,18 +246,18 @@ fn step_orphans(conn: &mut SqliteConnection, request: &PruneRequest, id: &str) -
     Ok(PruneReport { sessions: 0, events: events as u64 })
 }
 
-/// Counts anew at every step: others append meanwhile, and another rule may have taken some.
+/// Finds the newest event that has to go anew at every step: others append meanwhile, and another rule may have taken
+/// some. That reads as many index entries as events stay, however many go.
 fn step_excess(conn: &mut SqliteConnection, request: &PruneRequest, id: &str) -> Result<PruneReport> {
-    let count: Count = diesel::sql_query("SELECT count(*) AS count FROM events WHERE session_id = ?")
-        .bind::<Text, _>(id)
-        .get_result(conn)?;
-    let excess = count.count - request.max_events_per_session.map_or(count.count, i64::from);
-    let events = diesel::sql_query(
-        "DELETE FROM events WHERE rowid IN \
-             (SELECT rowid FROM events WHERE session_id = ?1 ORDER BY event_index, id LIMIT ?2)",
-    )
+    let Some(most) = request.max_events_per_session else { return Ok(PruneReport::default()) };
+    let events = diesel::sql_query(format!(
+        "DELETE FROM events WHERE rowid IN (SELECT rowid FROM events WHERE session_id = ?1 \
+             AND (event_index, id) <= (SELECT event_index, id FROM events WHERE session_id = ?1 \
+                 ORDER BY event_index DESC, id DESC LIMIT 1 OFFSET ?2) \
+             ORDER BY event_index, id LIMIT {STEP})"
+    ))
     .bind::<Text, _>(id)
-    .bind::<BigInt, _>(excess.clamp(0, STEP))
+    .bind::<BigInt, _>(i64::from(most))
     .execute(conn)?;
     Ok(PruneReport { sessions: 0, events: events as u64 })
 }
