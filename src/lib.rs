@@ -33,6 +33,7 @@
 //! # Features
 //!
 //! - `bundled` (default) compiles SQLite into the application. Without it the system's `libsqlite3` is linked.
+//! - `contract` has the checks that every implementation of [`SessionPersistDriver`] can run.
 //! - `r2d2` lets [`MIGRATIONS`] look into the connections of a `diesel::r2d2` pool, as it does into a plain one.
 //! - `async` adds `AsyncSessionStore`: the verbs as `async fn`, on any runtime.
 
@@ -49,6 +50,8 @@ pub mod schema;
 mod adopt;
 mod append;
 mod column;
+#[cfg(feature = "contract")]
+pub mod contract;
 mod cursor;
 mod driver;
 mod error;

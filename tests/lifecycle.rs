@@ -40,7 +40,9 @@ fn a_session_ends_at_the_time_given() {
     let before = tables(&db);
     assert!(!conn.destroy_session("nobody", millis(1)).unwrap(), "events alone have no end");
     assert_eq!(tables(&db), before);
-    let ended = |conn: &mut agent_session_store::diesel::SqliteConnection| conn.get_session("one").unwrap().unwrap().destroyed_at;
+    let ended = |conn: &mut agent_session_store::diesel::SqliteConnection| {
+        conn.get_session("one").unwrap().unwrap().destroyed_at
+    };
     for time in [5, 3] {
         let precise = millis(time) + chrono::TimeDelta::microseconds(999);
         assert!(conn.destroy_session("one", precise).unwrap());
@@ -59,9 +61,13 @@ fn a_session_ends_at_the_time_given() {
 
 #[test]
 fn a_session_is_deleted_with_its_events() {
-    for (id, sessions, events, existed) in
-        [("one", 2, 6, true), ("empty", 2, 9, true), ("nobody", 3, 6, true), ("never", 3, 9, false), ("ONE", 3, 9, false)]
-    {
+    for (id, sessions, events, existed) in [
+        ("one", 2, 6, true),
+        ("empty", 2, 9, true),
+        ("nobody", 3, 6, true),
+        ("never", 3, 9, false),
+        ("ONE", 3, 9, false),
+    ] {
         let db = filled();
         assert_eq!(db.connect().delete_session(id).unwrap(), existed, "{id}");
         assert_eq!(tables(&db).map(|table| table.len()), [sessions, events], "{id}");
@@ -162,7 +168,9 @@ fn a_fork_keeps_the_order_of_events_that_share_an_index() {
     for (from, new) in [("one", "é\0:new"), ("é\0:new", "nested"), ("nested", "")] {
         assert_eq!(conn.fork_session(from, None, &session(new)).unwrap(), in_order.len() as u64);
         let strip = |ids: Vec<(i64, String)>, id: &str| {
-            ids.into_iter().map(|(index, found)| (index, found.strip_prefix(id).unwrap().to_owned())).collect::<Vec<_>>()
+            ids.into_iter()
+                .map(|(index, found)| (index, found.strip_prefix(id).unwrap().to_owned()))
+                .collect::<Vec<_>>()
         };
         assert_eq!(strip(ids(&db, new), &format!("{new}:")), ids(&db, from));
     }
@@ -183,7 +191,9 @@ fn a_fork_needs_a_session_and_a_free_id() {
     }
     // An id that one of the copies needs is taken: the record is not stored either.
     let error = conn.fork_session("one", None, &session("free")).unwrap_err();
-    assert!(matches!(error, Error::EventIdTaken { ref id, ref session_id } if id == "free:one-2" && session_id == "else"));
+    assert!(
+        matches!(error, Error::EventIdTaken { ref id, ref session_id } if id == "free:one-2" && session_id == "else")
+    );
     assert_eq!(tables(&db), before);
     assert_eq!(conn.fork_session("one", Some(1), &session("free")).unwrap(), 1, "that copy is not needed");
     assert_eq!(conn.fork_session("nobody", None, &session("fork")).unwrap(), 3, "from events alone");

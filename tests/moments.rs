@@ -122,7 +122,8 @@ fn a_backup_holds_everything_there_is() {
     let mut conn = db.migrated();
     conn.update_session(&session("one")).unwrap();
     conn.insert_event(&event("e", "one", 1)).unwrap();
-    conn.batch_execute("CREATE TABLE notes (id INTEGER PRIMARY KEY, text); INSERT INTO notes VALUES (1, x'00ff')").unwrap();
+    conn.batch_execute("CREATE TABLE notes (id INTEGER PRIMARY KEY, text); INSERT INTO notes VALUES (1, x'00ff')")
+        .unwrap();
     let path = db.folder().join("copy.db");
     conn.backup_to(&path).unwrap();
     let copy = rusqlite::Connection::open(&path).unwrap();
@@ -191,7 +192,9 @@ fn a_backup_that_fails_leaves_no_file() {
         assert!(matches!(conn.backup_to(&path), Err(Error::Io { .. })), "{}", path.display());
     }
     let plain = db.plain();
-    plain.execute_batch("PRAGMA writable_schema = ON; UPDATE sqlite_master SET rootpage = 999 WHERE name = 'events'").unwrap();
+    plain
+        .execute_batch("PRAGMA writable_schema = ON; UPDATE sqlite_master SET rootpage = 999 WHERE name = 'events'")
+        .unwrap();
     drop(plain);
     let result = db.connect().backup_to(&path);
     assert!(result.is_err() && !path.exists(), "{result:?}");
@@ -203,13 +206,18 @@ fn a_backup_may_have_any_name() {
     let mut conn = db.migrated();
     conn.update_session(&session("one")).unwrap();
     let store = SessionStore::open(db.path()).unwrap();
-    let names = [":memory:", "file:x?mode=memory", "it's", "a b", "é😀", "%41", "a?b#c", "-", "\"", "line\nend", "x.db-wal"];
+    let names =
+        [":memory:", "file:x?mode=memory", "it's", "a b", "é😀", "%41", "a?b#c", "-", "\"", "line\nend", "x.db-wal"];
     for name in names {
         for (place, of_store) in [("connection", false), ("store", true)] {
             let folder = db.folder().join(place);
             let _ = std::fs::create_dir(&folder);
             let path = folder.join(name);
-            if of_store { store.backup_to(&path).unwrap() } else { conn.backup_to(&path).unwrap() }
+            if of_store {
+                store.backup_to(&path).unwrap()
+            } else {
+                conn.backup_to(&path).unwrap()
+            }
             assert!(std::fs::read(&path).unwrap().starts_with(b"SQLite format 3\0"), "{name}");
             let found: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
             assert_eq!(found, [path.clone()], "{name}");

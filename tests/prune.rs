@@ -12,7 +12,7 @@ use agent_session_store::{
     Error, ListEventsRequest, PruneReport, PruneRequest, SessionEvent, SessionPersistDriver, SessionRecord,
     SessionStore,
 };
-use common::{TempDb, Statements, event, millis, rows, session};
+use common::{Statements, TempDb, event, millis, rows, session};
 use proptest::prelude::*;
 
 fn report(sessions: u64, events: u64) -> PruneReport {
@@ -39,7 +39,10 @@ fn filled() -> TempDb {
 }
 
 fn left(db: &TempDb) -> String {
-    rows(&db.plain(), "SELECT id FROM sessions UNION ALL SELECT id FROM events ORDER BY 1").concat().join(" ").replace('\'', "")
+    rows(&db.plain(), "SELECT id FROM sessions UNION ALL SELECT id FROM events ORDER BY 1")
+        .concat()
+        .join(" ")
+        .replace('\'', "")
 }
 
 #[test]
@@ -68,7 +71,11 @@ fn each_rule_deletes_what_it_says() {
         let db = filled();
         let mut conn = db.connect();
         let before = db.bytes();
-        assert_eq!(conn.prune(&request.clone().dry_run().reclaim_space()).unwrap(), report(sessions, events), "{request:?}");
+        assert_eq!(
+            conn.prune(&request.clone().dry_run().reclaim_space()).unwrap(),
+            report(sessions, events),
+            "{request:?}"
+        );
         assert_eq!(db.bytes(), before, "{request:?}");
         assert_eq!(conn.prune(&request).unwrap(), report(sessions, events), "{request:?}");
         assert_eq!(left(&db), rest, "{request:?}");
@@ -235,7 +242,9 @@ fn a_session_that_is_taken_up_again_meanwhile_is_left_alone() {
     long_session(&db, "one", 1_200);
     // As soon as events go, the session lives again.
     db.plain()
-        .execute_batch("CREATE TRIGGER revive AFTER DELETE ON events BEGIN UPDATE sessions SET destroyed_at = NULL; END")
+        .execute_batch(
+            "CREATE TRIGGER revive AFTER DELETE ON events BEGIN UPDATE sessions SET destroyed_at = NULL; END",
+        )
         .unwrap();
     let done = conn.prune(&PruneRequest::new().destroyed_before(millis(1_800_000_000_000))).unwrap();
     assert_eq!(done.sessions, 0);

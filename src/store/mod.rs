@@ -4,6 +4,7 @@
 mod asynchronous;
 mod builder;
 mod connection;
+mod driver;
 mod readers;
 #[cfg(feature = "async")]
 mod reading;

@@ -1,0 +1,366 @@
+//! What every implementation of [`SessionPersistDriver`] has to do, as checks that it can run: `contract::check`.
+//!
+//! For whoever implements the trait: another backend, a decorator, a remote store. It is in the feature `contract`.
+//!
+//! ```
+//! use agent_session_store::{SessionStore, contract};
+//!
+//! contract::check(|| SessionStore::open_in_memory().unwrap());
+//! ```
+
+#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a rule that is broken panics")]
+
+use chrono::DateTime;
+
+use crate::{
+    CheckReport, Error, Json, ListEventsRequest, ListSessionsRequest, NewEvent, PruneReport, PruneRequest, Selection,
+    Sender, SessionEvent, SessionPersistDriver, SessionRecord,
+};
+
+/// Runs every check, each on a driver of its own that `make` hands out with an empty database.
+///
+/// # Panics
+///
+/// With the name of the rule, where one is broken.
+///
+/// ```
+/// # use agent_session_store::{SessionStore, contract};
+/// contract::check(|| SessionStore::open_in_memory().unwrap());
+/// ```
+pub fn check<D: SessionPersistDriver>(mut make: impl FnMut() -> D) {
+    for (rule, holds) in rules::<D>() {
+        let mut driver = make();
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| holds(&mut driver)));
+        if let Err(panic) = result {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
+            panic!("broken rule: {rule}\n{text}");
+        }
+    }
+}
+
+type Rule<D> = (&'static str, fn(&mut D));
+
+fn rules<D: SessionPersistDriver>() -> [Rule<D>; 14] {
+    [
+        ("what is not there is nothing, not an error", nothing_is_there),
+        ("a session comes back as it was stored, and every column is overwritten", sessions_are_kept),
+        ("an event comes back as it was stored, and is overwritten by its id", events_are_kept),
+        ("sessions are listed by created_at, then id, either way, each once", sessions_in_order),
+        ("filters of sessions narrow the listing and combine", session_filters),
+        ("events are listed by event_index, then id, either way, each once", events_in_order),
+        ("bounds of events hold, and a page has one event at least", event_bounds),
+        ("a cursor of another listing is refused", foreign_cursors),
+        ("an append continues from the last index and is idempotent by id", appends),
+        ("an append after an index needs the session to end there", appends_after),
+        ("the latest events are those that fit, oldest first", latest),
+        ("a session is ended, forked and deleted wholly", lifecycle),
+        ("pruning deletes what its rules say, and a dry run says the same", prunes),
+        ("what is exported is imported as it was, once or twice", moves),
+    ]
+}
+
+fn json(text: &str) -> Json {
+    Json::parse(text).unwrap()
+}
+
+fn session(id: &str, created_at: i64) -> SessionRecord {
+    SessionRecord {
+        id: id.to_owned(),
+        agent: "claude".to_owned(),
+        agent_session_id: format!("agent-{id}"),
+        last_connection_id: "connection-1".to_owned(),
+        created_at: DateTime::from_timestamp_millis(created_at).unwrap(),
+        destroyed_at: None,
+        sandbox_id: None,
+        session_init: None,
+        config_options: None,
+        modes: None,
+    }
+}
+
+fn new(id: &str) -> NewEvent {
+    NewEvent {
+        id: id.to_owned(),
+        created_at: DateTime::from_timestamp_millis(1_700_000_000_000).unwrap(),
+        connection_id: "connection-1".to_owned(),
+        sender: Sender::Agent,
+        payload: json("\"0123456789\""),
+    }
+}
+
+fn event(id: &str, session_id: &str, event_index: i64) -> SessionEvent {
+    let NewEvent { id, created_at, connection_id, sender, payload } = new(id);
+    SessionEvent { id, event_index, session_id: session_id.to_owned(), created_at, connection_id, sender, payload }
+}
+
+fn event_ids(events: &[SessionEvent]) -> Vec<&str> {
+    events.iter().map(|event| &*event.id).collect()
+}
+
+/// The ids on all pages, by way of the cursors' text.
+fn walk_events<D: SessionPersistDriver>(driver: &mut D, mut request: ListEventsRequest) -> Vec<String> {
+    let mut ids = Vec::new();
+    loop {
+        let page = driver.list_events(&request).unwrap();
+        ids.extend(page.items.into_iter().map(|event| event.id));
+        let Some(cursor) = page.next_cursor else { return ids };
+        request = request.cursor(cursor.to_string().parse().unwrap());
+    }
+}
+
+fn walk_sessions<D: SessionPersistDriver>(driver: &mut D, mut request: ListSessionsRequest) -> Vec<String> {
+    let mut ids = Vec::new();
+    loop {
+        let page = driver.list_sessions(&request).unwrap();
+        ids.extend(page.items.into_iter().map(|session| session.id));
+        let Some(cursor) = page.next_cursor else { return ids };
+        request = request.cursor(cursor.to_string().parse().unwrap());
+    }
+}
+
+fn nothing_is_there<D: SessionPersistDriver>(driver: &mut D) {
+    assert_eq!(driver.get_session("s").unwrap(), None);
+    assert!(driver.list_sessions(&ListSessionsRequest::new()).unwrap().items.is_empty());
+    assert!(driver.list_events(&ListEventsRequest::new("s")).unwrap().items.is_empty());
+    assert_eq!(driver.last_event_index("s").unwrap(), None);
+    assert!(driver.latest_events("s", 9, None).unwrap().is_empty());
+    assert!(!driver.delete_session("s").unwrap());
+    assert!(!driver.destroy_session("s", DateTime::UNIX_EPOCH).unwrap());
+    assert_eq!(driver.prune(&PruneRequest::new()).unwrap(), PruneReport::default());
+    assert!(driver.session_stats().unwrap().is_empty());
+    assert_eq!(driver.check().unwrap(), CheckReport::default());
+}
+
+fn sessions_are_kept<D: SessionPersistDriver>(driver: &mut D) {
+    let full = SessionRecord {
+        destroyed_at: Some(DateTime::UNIX_EPOCH),
+        sandbox_id: Some("box".to_owned()),
+        session_init: Some(json("{\"b\":1e+21,\"a\":\"\\ud83d\", \"a\":1.0}")),
+        config_options: Some(json("[]")),
+        modes: Some(json("null")),
+        ..session("s", 1)
+    };
+    for record in [&full, &session("s", 2), &full] {
+        driver.update_session(record).unwrap();
+        assert_eq!(driver.get_session("s").unwrap().as_ref(), Some(record));
+    }
+    assert_eq!(driver.stats().unwrap().sessions, 1);
+}
+
+fn events_are_kept<D: SessionPersistDriver>(driver: &mut D) {
+    let first =
+        SessionEvent { payload: json("{\"z\":12345678901234567000,\n\"a\":\"\\u0000\"}"), ..event("e", "s", 7) };
+    let second = SessionEvent { sender: Sender::Client, ..event("e", "t", -7) };
+    for event in [&first, &second] {
+        driver.insert_event(event).unwrap();
+        let page = driver.list_events(&ListEventsRequest::new(&*event.session_id)).unwrap();
+        assert_eq!(page.items, [event.clone()]);
+    }
+    driver.insert_events(&[first.clone(), event("f", "s", 8)]).unwrap();
+    assert_eq!(walk_events(driver, ListEventsRequest::new("s")), ["e", "f"]);
+    assert!(walk_events(driver, ListEventsRequest::new("t")).is_empty());
+}
+
+fn sessions_in_order<D: SessionPersistDriver>(driver: &mut D) {
+    for (id, created_at) in [("b", 5), ("a", 5), ("é", 5), ("z", -1), ("", 9)] {
+        driver.update_session(&session(id, created_at)).unwrap();
+    }
+    let mut expected = ["z", "a", "b", "é", ""];
+    for limit in [1, 2, 5, 6] {
+        assert_eq!(walk_sessions(driver, ListSessionsRequest::new().limit(limit)), expected);
+    }
+    expected.reverse();
+    for limit in [1, 2, 5, 6] {
+        assert_eq!(walk_sessions(driver, ListSessionsRequest::new().limit(limit).descending()), expected);
+    }
+}
+
+fn session_filters<D: SessionPersistDriver>(driver: &mut D) {
+    let ended = Some(DateTime::UNIX_EPOCH);
+    for record in [
+        session("a", 1),
+        SessionRecord { agent: "codex".to_owned(), destroyed_at: ended, ..session("b", 2) },
+        SessionRecord { sandbox_id: Some("box".to_owned()), destroyed_at: ended, ..session("c", 3) },
+        SessionRecord { sandbox_id: Some("box".to_owned()), ..session("d", 4) },
+    ] {
+        driver.update_session(&record).unwrap();
+    }
+    let time = |millis| DateTime::from_timestamp_millis(millis).unwrap();
+    let all = || ListSessionsRequest::new().limit(1);
+    for (request, expected) in [
+        (all().agent("claude"), "acd"),
+        (all().sandbox_id("box"), "cd"),
+        (all().live(), "ad"),
+        (all().destroyed(), "bc"),
+        (all().created_from(time(2)), "bcd"),
+        (all().created_before(time(3)), "ab"),
+        (all().created_from(time(2)).created_before(time(4)).descending(), "cb"),
+        (all().agent("claude").destroyed().sandbox_id("box"), "c"),
+        (all().agent("nobody"), ""),
+    ] {
+        assert_eq!(walk_sessions(driver, request.clone()).concat(), expected, "{request:?}");
+    }
+}
+
+fn events_in_order<D: SessionPersistDriver>(driver: &mut D) {
+    let rows =
+        [("b", 5), ("a", 5), ("z", i64::MIN), ("y", i64::MAX), ("é", 5)].map(|(id, index)| event(id, "s", index));
+    driver.insert_events(&rows).unwrap();
+    driver.insert_event(&event("else", "t", 1)).unwrap();
+    let mut expected = ["z", "a", "b", "é", "y"];
+    let iterated = |driver: &mut D, request| driver.events(request).map(|event| event.unwrap().id).collect::<Vec<_>>();
+    for limit in [1, 2, 5, 6] {
+        assert_eq!(walk_events(driver, ListEventsRequest::new("s").limit(limit)), expected);
+        assert_eq!(iterated(driver, ListEventsRequest::new("s").limit(limit)), expected);
+    }
+    expected.reverse();
+    for limit in [1, 2, 5, 6] {
+        assert_eq!(walk_events(driver, ListEventsRequest::new("s").limit(limit).descending()), expected);
+        assert_eq!(iterated(driver, ListEventsRequest::new("s").limit(limit).descending()), expected);
+    }
+}
+
+fn event_bounds<D: SessionPersistDriver>(driver: &mut D) {
+    let rows: Vec<_> = (1..=5).map(|index| event(&index.to_string(), "s", index)).collect();
+    driver.insert_events(&rows).unwrap();
+    let all = || ListEventsRequest::new("s").limit(2);
+    for (request, expected) in [
+        (all().after(2), "345"),
+        (all().before(4), "123"),
+        (all().after(1).before(5), "234"),
+        (all().after(1).before(5).descending(), "432"),
+        (all().after(5), ""),
+        (all().after(4).before(4), ""),
+    ] {
+        assert_eq!(walk_events(driver, request.clone()).concat(), expected, "{request:?}");
+    }
+    // Each payload is 12 bytes.
+    for (bytes, expected) in [(0, 1), (11, 1), (12, 1), (23, 1), (24, 2), (35, 2), (36, 3), (99, 5)] {
+        let request = ListEventsRequest::new("s").max_bytes(bytes);
+        assert_eq!(driver.list_events(&request).unwrap().items.len(), expected, "{bytes} bytes");
+        assert_eq!(walk_events(driver, request).concat(), "12345", "{bytes} bytes");
+    }
+}
+
+fn foreign_cursors<D: SessionPersistDriver>(driver: &mut D) {
+    driver.insert_events(&[event("a", "s", 1), event("b", "s", 2), event("c", "t", 1), event("d", "t", 2)]).unwrap();
+    driver.update_session(&session("s", 1)).unwrap();
+    driver.update_session(&session("t", 2)).unwrap();
+    let of_events = driver.list_events(&ListEventsRequest::new("s").limit(1)).unwrap().next_cursor.unwrap();
+    let of_sessions = driver.list_sessions(&ListSessionsRequest::new().limit(1)).unwrap().next_cursor.unwrap();
+    for request in [ListEventsRequest::new("t"), ListEventsRequest::new("s").descending()] {
+        let result = driver.list_events(&request.cursor(of_events.clone()));
+        assert!(matches!(result, Err(Error::InvalidCursor { .. })), "{result:?}");
+    }
+    for request in [ListSessionsRequest::new().live(), ListSessionsRequest::new().descending()] {
+        let result = driver.list_sessions(&request.cursor(of_sessions.clone()));
+        assert!(matches!(result, Err(Error::InvalidCursor { .. })), "{result:?}");
+    }
+    assert!(driver.list_sessions(&ListSessionsRequest::new().cursor(of_events)).is_err());
+    assert!(driver.list_events(&ListEventsRequest::new("s").cursor(of_sessions)).is_err());
+}
+
+fn appends<D: SessionPersistDriver>(driver: &mut D) {
+    assert_eq!(driver.append_events("s", &[new("a"), new("b")]).unwrap(), [1, 2]);
+    driver.insert_event(&event("c", "s", 10)).unwrap();
+    assert_eq!(driver.append_events("s", &[new("d")]).unwrap(), [11]);
+    assert_eq!(driver.append_events("s", &[new("b"), new("e"), new("e")]).unwrap(), [2, 12, 12]);
+    assert_eq!(driver.last_event_index("s").unwrap(), Some(12));
+    let other = NewEvent { payload: json("0"), ..new("a") };
+    for (session_id, refused) in [("s", [new("f"), other]), ("t", [new("f"), new("a")])] {
+        let result = driver.append_events(session_id, &refused);
+        assert!(matches!(&result, Err(Error::EventIdTaken { id, .. }) if id == "a"), "{result:?}");
+    }
+    assert_eq!(walk_events(driver, ListEventsRequest::new("s")).concat(), "abcde");
+    assert_eq!(driver.last_event_index("t").unwrap(), None);
+}
+
+fn appends_after<D: SessionPersistDriver>(driver: &mut D) {
+    assert_eq!(driver.append_events_after("s", 0, &[new("a")]).unwrap(), [1]);
+    for (at, id) in [(0, "b"), (2, "b"), (-1, "b")] {
+        let result = driver.append_events_after("s", at, &[new(id)]);
+        let Err(Error::AppendConflict { expected, last_index, .. }) = result else { panic!("{result:?}") };
+        assert_eq!((expected, last_index), (at, Some(1)));
+    }
+    assert_eq!(driver.append_events_after("s", 1, &[new("b")]).unwrap(), [2]);
+    assert_eq!(driver.append_events_after("s", 0, &[new("a")]).unwrap(), [1], "all of it is stored");
+    assert!(matches!(
+        driver.append_events_after("t", 3, &[new("c")]),
+        Err(Error::AppendConflict { expected: 3, last_index: None, .. })
+    ));
+    assert_eq!(walk_events(driver, ListEventsRequest::new("s")).concat(), "ab");
+}
+
+fn latest<D: SessionPersistDriver>(driver: &mut D) {
+    driver.append_events("s", &["a", "b", "c", "d"].map(new)).unwrap();
+    for (count, max_bytes, expected) in [
+        (0, None, ""),
+        (2, None, "cd"),
+        (9, None, "abcd"),
+        (9, Some(0), "d"),
+        (9, Some(24), "cd"),
+        (9, Some(35), "cd"),
+        (1, Some(99), "d"),
+    ] {
+        let events = driver.latest_events("s", count, max_bytes).unwrap();
+        assert_eq!(event_ids(&events).concat(), expected, "{count} {max_bytes:?}");
+    }
+}
+
+fn lifecycle<D: SessionPersistDriver>(driver: &mut D) {
+    driver.update_session(&session("s", 1)).unwrap();
+    driver.append_events("s", &["a", "b", "c"].map(new)).unwrap();
+    assert!(driver.destroy_session("s", DateTime::UNIX_EPOCH).unwrap());
+    assert_eq!(driver.get_session("s").unwrap().unwrap().destroyed_at, Some(DateTime::UNIX_EPOCH));
+    assert_eq!(driver.fork_session("s", Some(2), &session("t", 2)).unwrap(), 2);
+    let copies = driver.list_events(&ListEventsRequest::new("t")).unwrap().items;
+    assert_eq!(copies.iter().map(|event| event.event_index).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(driver.append_events("t", &[new("d")]).unwrap(), [3]);
+    assert!(matches!(driver.fork_session("s", None, &session("t", 2)), Err(Error::SessionExists { .. })));
+    assert!(matches!(driver.fork_session("never", None, &session("u", 2)), Err(Error::SessionNotFound { .. })));
+    assert_eq!(driver.get_session("u").unwrap(), None);
+    assert!(driver.delete_session("s").unwrap());
+    assert!(driver.get_session("s").unwrap().is_none() && walk_events(driver, ListEventsRequest::new("s")).is_empty());
+    assert_eq!(walk_events(driver, ListEventsRequest::new("t")).len(), 3);
+}
+
+fn prunes<D: SessionPersistDriver>(driver: &mut D) {
+    let time = |millis| DateTime::from_timestamp_millis(millis).unwrap();
+    for (id, ended) in [("s", 10), ("t", 20)] {
+        driver.update_session(&SessionRecord { destroyed_at: Some(time(ended)), ..session(id, 1) }).unwrap();
+        let ids = ["a", "b", "c"].map(|event| format!("{id}{event}"));
+        driver.append_events(id, &ids.each_ref().map(|id| new(id))).unwrap();
+    }
+    driver.append_events("nobody", &[new("x")]).unwrap();
+    let request = PruneRequest::new().destroyed_before(time(20)).max_events_per_session(2);
+    let expected = PruneReport { sessions: 1, events: 4 };
+    assert_eq!(driver.prune(&request.clone().dry_run()).unwrap(), expected);
+    assert_eq!(driver.stats().unwrap().events, 7);
+    assert_eq!(driver.prune(&request).unwrap(), expected);
+    assert_eq!(walk_events(driver, ListEventsRequest::new("t")), ["tb", "tc"]);
+    assert_eq!(
+        driver.prune(&PruneRequest::new().orphans_before(time(i64::MAX >> 12)).reclaim_space()).unwrap().events,
+        1
+    );
+    assert_eq!(walk_sessions(driver, ListSessionsRequest::new()), ["t"]);
+}
+
+fn moves<D: SessionPersistDriver>(driver: &mut D) {
+    driver.update_session(&SessionRecord { modes: Some(json(" null ")), ..session("s", 1) }).unwrap();
+    driver.append_events("s", &["a", "b"].map(new)).unwrap();
+    driver.append_events("nobody", &[new("c")]).unwrap();
+    let mut lines = Vec::new();
+    let written = driver.export(&mut lines, &Selection::all()).unwrap();
+    assert_eq!((written.sessions, written.events), (2, 3));
+    driver.delete_session("s").unwrap();
+    driver.delete_session("nobody").unwrap();
+    for _ in 0..2 {
+        assert_eq!(driver.import(&*lines).unwrap(), written);
+        let mut again = Vec::new();
+        driver.export(&mut again, &Selection::all()).unwrap();
+        assert_eq!(again, lines);
+    }
+    let result = driver.import(&lines[..lines.len() - 9]);
+    assert!(matches!(result, Err(Error::Import { line: 5, .. })), "{result:?}");
+}

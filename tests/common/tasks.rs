@@ -1,0 +1,92 @@
+//! The async store as a driver: each verb is one task, waited for.
+
+use std::io::{BufRead, Cursor, Write};
+use std::path::Path;
+
+use agent_session_store::{
+    AsyncSessionStore, CheckReport, ListEventsRequest, ListPage, ListSessionsRequest, NewEvent, Progress, PruneReport,
+    PruneRequest, Result, Selection, SessionEvent, SessionPersistDriver, SessionRecord, SessionStats, Stats,
+};
+use chrono::{DateTime, Utc};
+use tokio::runtime::Runtime;
+
+pub struct Tasks {
+    store: AsyncSessionStore,
+    runtime: Runtime,
+}
+
+impl Tasks {
+    pub fn of(store: AsyncSessionStore) -> Self {
+        Self { store, runtime: tokio::runtime::Builder::new_current_thread().build().unwrap() }
+    }
+}
+
+macro_rules! waited_for {
+    ($($verb:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
+        impl SessionPersistDriver for Tasks {
+            $(
+                fn $verb(&mut self, $($argument: $type),*) -> Result<$answer> {
+                    self.runtime.block_on(self.store.$verb($($argument),*))
+                }
+            )*
+
+            fn events(&mut self, request: ListEventsRequest) -> impl Iterator<Item = Result<SessionEvent>> {
+                let mut events = self.store.events(request);
+                std::iter::from_fn(move || self.runtime.block_on(events.next()).transpose())
+            }
+
+            fn export_with_progress<W: Write>(
+                &mut self,
+                mut writer: W,
+                selection: &Selection,
+                mut progress: impl FnMut(Progress),
+            ) -> Result<Progress> {
+                let (told, heard) = std::sync::mpsc::channel();
+                let tell = move |progress| told.send(progress).unwrap();
+                let (lines, done) = self.runtime.block_on(self.store.export(Vec::new(), selection.clone(), tell))?;
+                heard.iter().for_each(&mut progress);
+                writer.write_all(&lines)?;
+                Ok(done)
+            }
+
+            fn import_with_progress<R: BufRead>(
+                &mut self,
+                mut reader: R,
+                mut progress: impl FnMut(Progress),
+            ) -> Result<Progress> {
+                let mut lines = Vec::new();
+                reader.read_to_end(&mut lines)?;
+                let (told, heard) = std::sync::mpsc::channel();
+                let tell = move |progress| told.send(progress).unwrap();
+                let done = self.runtime.block_on(self.store.import(Cursor::new(lines), tell));
+                heard.iter().for_each(&mut progress);
+                done
+            }
+
+            fn backup_to(&mut self, path: impl AsRef<Path>) -> Result<()> {
+                self.runtime.block_on(self.store.backup_to(path.as_ref()))
+            }
+        }
+    };
+}
+
+waited_for! {
+    get_session(id: &str) -> Option<SessionRecord>;
+    list_sessions(request: &ListSessionsRequest) -> ListPage<SessionRecord>;
+    update_session(session: &SessionRecord) -> ();
+    list_events(request: &ListEventsRequest) -> ListPage<SessionEvent>;
+    insert_event(event: &SessionEvent) -> ();
+    insert_events(events: &[SessionEvent]) -> ();
+    append_events(session_id: &str, events: &[NewEvent]) -> Vec<i64>;
+    append_events_after(session_id: &str, last_index: i64, events: &[NewEvent]) -> Vec<i64>;
+    last_event_index(session_id: &str) -> Option<i64>;
+    latest_events(session_id: &str, count: u32, max_bytes: Option<usize>) -> Vec<SessionEvent>;
+    delete_session(id: &str) -> bool;
+    destroy_session(id: &str, at: DateTime<Utc>) -> bool;
+    fork_session(from_id: &str, up_to_index: Option<i64>, new: &SessionRecord) -> u64;
+    prune(request: &PruneRequest) -> PruneReport;
+    reclaim_space() -> ();
+    stats() -> Stats;
+    session_stats() -> Vec<SessionStats>;
+    check() -> CheckReport;
+}

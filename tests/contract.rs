@@ -1,0 +1,66 @@
+//! Proves that connection, store and async store keep the crate's contract, and that a driver which does not is told
+//! which rule it breaks.
+#![allow(clippy::unwrap_used, reason = "a test says what it expects")]
+
+mod common;
+#[path = "common/tasks.rs"]
+mod tasks;
+
+use agent_session_store::diesel::{Connection, SqliteConnection};
+use agent_session_store::{AsyncSessionStore, SessionStore, contract, migrate};
+use common::TempDb;
+use tasks::Tasks;
+
+fn in_memory() -> SqliteConnection {
+    let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    migrate(&mut conn).unwrap();
+    conn
+}
+
+#[test]
+fn a_connection_keeps_it() {
+    contract::check(in_memory);
+    let mut databases = Vec::new();
+    contract::check(|| {
+        databases.push(TempDb::new());
+        databases.last().unwrap().migrated()
+    });
+}
+
+#[test]
+fn a_store_keeps_it() {
+    contract::check(|| SessionStore::open_in_memory().unwrap());
+    let mut databases = Vec::new();
+    contract::check(|| {
+        databases.push(TempDb::new());
+        SessionStore::open(databases.last().unwrap().path()).unwrap()
+    });
+}
+
+#[test]
+fn an_async_store_keeps_it() {
+    contract::check(|| Tasks::of(AsyncSessionStore::open_in_memory().unwrap()));
+    let mut databases = Vec::new();
+    contract::check(|| {
+        databases.push(TempDb::new());
+        Tasks::of(SessionStore::open(databases.last().unwrap().path()).unwrap().into())
+    });
+}
+
+/// A driver whose database another program has damaged, for a rule that it then breaks.
+#[test]
+fn a_broken_rule_is_named() {
+    let panic = std::panic::catch_unwind(|| {
+        contract::check(|| {
+            let mut conn = in_memory();
+            agent_session_store::diesel::connection::SimpleConnection::batch_execute(
+                &mut conn,
+                "CREATE TRIGGER lose AFTER INSERT ON events BEGIN DELETE FROM events WHERE event_index < 0; END",
+            )
+            .unwrap();
+            conn
+        });
+    });
+    let text = *panic.unwrap_err().downcast::<String>().unwrap();
+    assert!(text.starts_with("broken rule: events are listed by event_index, then id"), "{text}");
+}
