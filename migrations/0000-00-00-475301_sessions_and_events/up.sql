@@ -6,10 +6,10 @@
 --     without `event_index`, or with NULL in it;
 --   * an `events_legacy` that an interrupted rebuild of that driver left behind.
 --
--- It refuses, with a message that begins with "agent-session-store:" and before anything changes,
+-- It refuses, with a message that begins with "agent-session-store:" and leaves the file as it was,
 -- what it could not carry over: a row that the schema has no place for, and a host's own columns,
 -- triggers and indexes on these tables. (SQL has no IF, hence the form of the checks: asking for an
--- impossible JSON path is an error that quotes the path.)
+-- impossible JSON path is an error that quotes the path.) Host tables, views and other triggers stay.
 --
 -- Both tables are copied, since plain SQL cannot ask for a table's shape first. The embedded form of
 -- this migration can: it runs only the sections that a file needs. Each section stands by itself.
@@ -21,31 +21,61 @@ PRAGMA foreign_keys = OFF;
 PRAGMA legacy_alter_table = ON;
 BEGIN IMMEDIATE;
 
+-- @section names
+SELECT json_extract('{}', 'agent-session-store: the connection has the temporary ' || type || ' ' || quote(name)
+    || ' in the way of the table ' || tbl_name || '; migrate on a connection without it')
+FROM sqlite_temp_master
+WHERE lower(name) IN ('sessions', 'events', 'events_legacy')
+    OR (type = 'trigger' AND lower(tbl_name) IN ('sessions', 'events', 'events_legacy'));
+
+SELECT json_extract('{}', 'agent-session-store: the name ' || quote(name) || ' is needed, and taken by the ' || type
+    || ' on the table ' || tbl_name || '; give it another name')
+FROM sqlite_master
+WHERE lower(name) IN ('agent_session_store_sessions', 'agent_session_store_events')
+    OR (lower(name) IN ('idx_events_session_order', 'idx_events_session_created') AND type <> 'trigger'
+        AND lower(tbl_name) NOT IN ('events', 'events_legacy'))
+    OR (lower(name) = 'idx_sessions_order' AND type <> 'trigger' AND lower(tbl_name) <> 'sessions');
+
 -- @section sessions
 CREATE TABLE IF NOT EXISTS sessions (
     id TEXT PRIMARY KEY, agent TEXT, agent_session_id TEXT, last_connection_id TEXT, created_at BIGINT,
     destroyed_at BIGINT, sandbox_id TEXT, session_init_json TEXT, config_options_json TEXT, modes_json TEXT
 );
 
-SELECT json_extract('{}', 'agent-session-store: sessions carries the ' || type || ' ' || quote(name)
-    || ', which a rebuild would drop; drop it and create it again afterwards, or use the crate''s migrate()')
-FROM sqlite_master
-WHERE tbl_name = 'sessions' COLLATE NOCASE AND type IN ('index', 'trigger') AND sql IS NOT NULL
-    AND name NOT IN ('idx_sessions_order', 'idx_sessions_agent', 'idx_sessions_sandbox', 'idx_sessions_live',
-        'idx_sessions_destroyed');
+SELECT json_extract('{}', 'agent-session-store: sessions is ' || CASE type WHEN 'table' THEN 'a table without rowids'
+    WHEN 'virtual' THEN 'a virtual table' ELSE 'a ' || type END || ', not a table that could be rebuilt')
+FROM pragma_table_list('sessions')
+WHERE schema = 'main' AND (type <> 'table' OR wr);
 
-SELECT json_extract('{}', 'agent-session-store: sessions has the column ' || quote(name)
+WITH wanted (name) AS (
+    VALUES ('id'), ('agent'), ('agent_session_id'), ('last_connection_id'), ('created_at'), ('destroyed_at'),
+        ('session_init_json')
+)
+SELECT json_extract('{}', 'agent-session-store: the table sessions has no column ' || name
+    || ', so it is not a table of agent sessions')
+FROM wanted
+WHERE name NOT IN (SELECT lower(name) FROM pragma_table_xinfo('sessions', 'main'));
+
+SELECT json_extract('{}', 'agent-session-store: the table sessions has the column ' || quote(name)
     || ', which a rebuild would drop; use the crate''s migrate()')
-FROM pragma_table_xinfo('sessions')
+FROM pragma_table_xinfo('sessions', 'main')
 WHERE lower(name) NOT IN ('id', 'agent', 'agent_session_id', 'last_connection_id', 'created_at', 'destroyed_at',
     'sandbox_id', 'session_init_json', 'config_options_json', 'modes_json');
 
-SELECT json_extract('{}', 'agent-session-store: the sessions row ' || rowid || ' (id ' || quote(id) || ') has no '
-    || CASE WHEN id IS NULL THEN 'id' WHEN agent IS NULL THEN 'agent'
-        WHEN agent_session_id IS NULL THEN 'agent_session_id'
-        WHEN last_connection_id IS NULL THEN 'last_connection_id' ELSE 'created_at' END)
-FROM sessions
-WHERE id IS NULL OR agent IS NULL OR agent_session_id IS NULL OR last_connection_id IS NULL OR created_at IS NULL;
+SELECT json_extract('{}', 'agent-session-store: the table sessions carries the ' || type || ' ' || quote(name)
+    || ', which a rebuild would drop; drop it and create it again afterwards, or use the crate''s migrate()')
+FROM sqlite_master
+WHERE lower(tbl_name) = 'sessions' AND type IN ('index', 'trigger') AND sql IS NOT NULL
+    AND name <> 'idx_sessions_order';
+
+SELECT json_extract('{}', 'agent-session-store: the table sessions has several rows with the id ' || quote(text_id))
+FROM (
+    SELECT CAST(id AS TEXT) AS text_id
+    FROM sessions
+    WHERE id IS NOT NULL
+    GROUP BY text_id
+    HAVING count(*) > 1
+);
 
 CREATE TABLE agent_session_store_sessions (
     id TEXT NOT NULL PRIMARY KEY,
@@ -66,18 +96,25 @@ INSERT INTO agent_session_store_sessions (
     sandbox_id, session_init_json, config_options_json, modes_json
 )
 SELECT
-    id, agent, agent_session_id, last_connection_id, created_at, destroyed_at,
-    (SELECT sandbox_id FROM sessions AS own WHERE own.rowid = found.source),
+    CASE WHEN missing IS NULL THEN CAST(id AS TEXT) ELSE
+        json_extract('{}', 'agent-session-store: the sessions row ' || place || ' (id ' || quote(id) || ') has no ' || missing)
+    END,
+    agent, agent_session_id, last_connection_id, created_at, destroyed_at,
+    (SELECT sandbox_id FROM sessions AS own WHERE own.rowid = found.place),
     session_init_json,
-    (SELECT config_options_json FROM sessions AS own WHERE own.rowid = found.source),
-    (SELECT modes_json FROM sessions AS own WHERE own.rowid = found.source)
+    (SELECT config_options_json FROM sessions AS own WHERE own.rowid = found.place),
+    (SELECT modes_json FROM sessions AS own WHERE own.rowid = found.place)
 FROM (
     SELECT
-        rowid AS source, id, agent, agent_session_id, last_connection_id, created_at, destroyed_at,
-        NULL AS sandbox_id, session_init_json, NULL AS config_options_json, NULL AS modes_json
+        rowid AS place, id, agent, agent_session_id, last_connection_id, created_at, destroyed_at,
+        NULL AS sandbox_id, session_init_json, NULL AS config_options_json, NULL AS modes_json,
+        CASE WHEN id IS NULL THEN 'id' WHEN agent IS NULL THEN 'agent'
+            WHEN agent_session_id IS NULL THEN 'agent_session_id'
+            WHEN last_connection_id IS NULL THEN 'last_connection_id'
+            WHEN created_at IS NULL THEN 'created_at' END AS missing
     FROM sessions
 ) AS found
-ORDER BY source;
+ORDER BY place;
 
 DROP TABLE sessions;
 ALTER TABLE agent_session_store_sessions RENAME TO sessions;
@@ -92,43 +129,63 @@ CREATE TABLE IF NOT EXISTS events_legacy (
     payload_json TEXT
 );
 
-SELECT json_extract('{}', 'agent-session-store: ' || tbl_name || ' carries the ' || type || ' ' || quote(name)
+SELECT json_extract('{}', 'agent-session-store: ' || name || ' is ' || CASE type WHEN 'table' THEN 'a table without rowids'
+    WHEN 'virtual' THEN 'a virtual table' ELSE 'a ' || type END || ', not a table that could be rebuilt')
+FROM pragma_table_list
+WHERE schema = 'main' AND lower(name) IN ('events', 'events_legacy') AND (type <> 'table' OR wr);
+
+WITH wanted (name) AS (
+    VALUES ('id'), ('session_id'), ('created_at'), ('connection_id'), ('sender'), ('payload_json')
+), found (source) AS (VALUES ('events'), ('events_legacy'))
+SELECT json_extract('{}', 'agent-session-store: the table ' || source || ' has no column ' || name
+    || ', so it is not a table of agent sessions')
+FROM found, wanted
+WHERE name NOT IN (SELECT lower(name) FROM pragma_table_xinfo(source, 'main'));
+
+WITH found (source) AS (VALUES ('events'), ('events_legacy'))
+SELECT json_extract('{}', 'agent-session-store: the table ' || source || ' has the column ' || quote(name)
+    || ', which a rebuild would drop; move it to a table of its own first')
+FROM found, pragma_table_xinfo(source, 'main')
+WHERE lower(name) NOT IN
+    ('id', 'event_index', 'session_id', 'created_at', 'connection_id', 'sender', 'payload_json');
+
+SELECT json_extract('{}', 'agent-session-store: the table ' || tbl_name || ' carries the ' || type || ' ' || quote(name)
     || ', which a rebuild would drop; drop it and create it again afterwards, or use the crate''s migrate()')
 FROM sqlite_master
 WHERE lower(tbl_name) IN ('events', 'events_legacy') AND type IN ('index', 'trigger') AND sql IS NOT NULL
     AND name NOT IN ('idx_events_session_order', 'idx_events_session_created');
 
-SELECT json_extract('{}', 'agent-session-store: events or events_legacy has the column ' || quote(name)
-    || ', which a rebuild would drop; move it to a table of its own first')
-FROM (SELECT name FROM pragma_table_xinfo('events') UNION ALL SELECT name FROM pragma_table_xinfo('events_legacy'))
-WHERE lower(name) NOT IN
-    ('id', 'event_index', 'session_id', 'created_at', 'connection_id', 'sender', 'payload_json');
-
-SELECT json_extract('{}', 'agent-session-store: the ' || source || ' row ' || row || ' (id ' || quote(id) || ') has no ' || missing)
+-- Two rows may share an id as text where it is no key, or a key of any type, or a blob. Looked for only there.
+SELECT json_extract('{}', 'agent-session-store: the table events has several rows with the id ' || quote(text_id))
 FROM (
-    SELECT 'events' AS source, rowid AS row, id,
-        CASE WHEN id IS NULL THEN 'id' WHEN session_id IS NULL THEN 'session_id'
-            WHEN created_at IS NULL THEN 'created_at' WHEN connection_id IS NULL THEN 'connection_id'
-            WHEN sender IS NULL THEN 'sender' WHEN payload_json IS NULL THEN 'payload_json' END AS missing
+    SELECT CAST(id AS TEXT) AS text_id
     FROM events
-    UNION ALL
-    SELECT 'events_legacy', rowid, id,
-        CASE WHEN id IS NULL THEN 'id' WHEN session_id IS NULL THEN 'session_id'
-            WHEN created_at IS NULL THEN 'created_at' WHEN connection_id IS NULL THEN 'connection_id'
-            WHEN sender IS NULL THEN 'sender' WHEN payload_json IS NULL THEN 'payload_json' END
+    WHERE id IS NOT NULL AND (
+        (SELECT group_concat(lower(name)) FROM pragma_table_info('events', 'main') WHERE pk > 0) IS NOT 'id'
+        OR EXISTS (
+            SELECT 1 FROM pragma_table_info('events', 'main')
+            WHERE lower(name) = 'id' AND type NOT LIKE '%int%' AND type NOT LIKE '%char%' AND type NOT LIKE '%text%'
+        )
+        OR EXISTS (SELECT 1 FROM events WHERE id >= x'')
+    )
+    GROUP BY text_id
+    HAVING count(*) > 1
+);
+SELECT json_extract('{}', 'agent-session-store: the table events_legacy has several rows with the id ' || quote(text_id))
+FROM (
+    SELECT CAST(id AS TEXT) AS text_id
     FROM events_legacy
-)
-WHERE missing IS NOT NULL;
-
--- Where ids are no primary key, two rows may share one.
-SELECT json_extract('{}', 'agent-session-store: events has several rows with the id ' || quote(text_id))
-FROM (SELECT CAST(id AS TEXT) AS text_id FROM events
-    WHERE NOT EXISTS (SELECT 1 FROM pragma_table_info('events') WHERE lower(name) = 'id' AND pk > 0)
-    GROUP BY text_id HAVING count(*) > 1);
-SELECT json_extract('{}', 'agent-session-store: events_legacy has several rows with the id ' || quote(text_id))
-FROM (SELECT CAST(id AS TEXT) AS text_id FROM events_legacy
-    WHERE NOT EXISTS (SELECT 1 FROM pragma_table_info('events_legacy') WHERE lower(name) = 'id' AND pk > 0)
-    GROUP BY text_id HAVING count(*) > 1);
+    WHERE id IS NOT NULL AND (
+        (SELECT group_concat(lower(name)) FROM pragma_table_info('events_legacy', 'main') WHERE pk > 0) IS NOT 'id'
+        OR EXISTS (
+            SELECT 1 FROM pragma_table_info('events_legacy', 'main')
+            WHERE lower(name) = 'id' AND type NOT LIKE '%int%' AND type NOT LIKE '%char%' AND type NOT LIKE '%text%'
+        )
+        OR EXISTS (SELECT 1 FROM events_legacy WHERE id >= x'')
+    )
+    GROUP BY text_id
+    HAVING count(*) > 1
+);
 
 CREATE TABLE agent_session_store_events (
     id TEXT NOT NULL PRIMARY KEY,
@@ -139,55 +196,94 @@ CREATE TABLE agent_session_store_events (
     sender TEXT NOT NULL, -- 'client' or 'agent'
     payload_json TEXT NOT NULL
 );
+-- Rows arrive in the order of this index, so it grows at its end; made afterwards, it would read them all again.
+DROP INDEX IF EXISTS idx_events_session_order;
+CREATE INDEX idx_events_session_order ON agent_session_store_events (session_id, event_index, id);
 
--- A missing or NULL index becomes the row's position in its session. `id` is compared as it is stored:
--- integers as numbers. Rows go in session by session, so that a session's events lie together.
+-- From the inside out: first the rows without what is long, each with its own event_index or, where there is no such
+-- column, the NULL of that name around it. Then a missing index becomes the row's position in its session; `id` is
+-- compared as it is stored, integers as numbers. Sorting for that puts a session's rows side by side, and so they go
+-- into the new table. Only now what is long is fetched, row by row: sorting it along would write all of it to
+-- temporary files and back.
 INSERT INTO agent_session_store_events (
     id, event_index, session_id, created_at, connection_id, sender, payload_json
 )
 SELECT
-    CAST(id AS TEXT),
-    coalesce(
-        (SELECT event_index FROM events AS own WHERE own.rowid = found.source),
-        row_number() OVER (PARTITION BY session_id ORDER BY created_at, id)
-    ),
-    session_id, created_at, connection_id, sender, payload_json
+    CASE WHEN missing IS NULL THEN text_id ELSE
+        json_extract('{}', 'agent-session-store: the events row ' || place || ' (id ' || quote(text_id) || ') has no '
+            || missing)
+    END,
+    event_index, session_id, created_at, connection_id, sender, payload_json
 FROM (
-    SELECT rowid AS source, id, NULL AS event_index, session_id, created_at, connection_id, sender, payload_json
-    FROM events
-) AS found;
+    SELECT
+        place, text_id, placed.event_index, events.session_id, events.created_at, connection_id, sender, payload_json,
+        CASE WHEN text_id IS NULL THEN 'id' WHEN events.session_id IS NULL THEN 'session_id'
+            WHEN events.created_at IS NULL THEN 'created_at' WHEN events.connection_id IS NULL THEN 'connection_id'
+            WHEN events.sender IS NULL THEN 'sender' WHEN events.payload_json IS NULL THEN 'payload_json' END AS missing
+    FROM (
+        SELECT
+            place, CAST(id AS TEXT) AS text_id,
+            coalesce(event_index, row_number() OVER (PARTITION BY session_id ORDER BY created_at, id)) AS event_index
+        FROM (
+            SELECT
+                place, id, session_id, created_at,
+                CASE WHEN EXISTS (
+                    SELECT 1 FROM pragma_table_info('events', 'main') WHERE lower(name) = 'event_index'
+                ) THEN (SELECT event_index FROM events AS own WHERE own.rowid = found.place) END AS event_index
+            FROM (SELECT rowid AS place, id, session_id, created_at, NULL AS event_index FROM events) AS found
+        )
+    ) AS placed
+    CROSS JOIN events ON events.rowid = place
+);
 
 -- What an interrupted rebuild did not bring over, with the index it would have got there.
 INSERT INTO agent_session_store_events (
     id, event_index, session_id, created_at, connection_id, sender, payload_json
 )
-SELECT text_id, event_index, session_id, created_at, connection_id, sender, payload_json
+SELECT
+    CASE WHEN missing IS NULL THEN text_id ELSE
+        json_extract('{}', 'agent-session-store: the events_legacy row ' || place || ' (id ' || quote(text_id) || ') has no '
+            || missing)
+    END,
+    event_index, session_id, created_at, connection_id, sender, payload_json
 FROM (
     SELECT
-        CAST(id AS TEXT) AS text_id,
-        coalesce(
-            (SELECT event_index FROM events_legacy AS own WHERE own.rowid = found.source),
-            row_number() OVER (PARTITION BY session_id ORDER BY created_at, id)
-        ) AS event_index,
-        session_id, created_at, connection_id, sender, payload_json
+        place, text_id, placed.event_index, events_legacy.session_id, events_legacy.created_at, connection_id, sender, payload_json,
+        CASE WHEN text_id IS NULL THEN 'id' WHEN events_legacy.session_id IS NULL THEN 'session_id'
+            WHEN events_legacy.created_at IS NULL THEN 'created_at' WHEN events_legacy.connection_id IS NULL THEN 'connection_id'
+            WHEN events_legacy.sender IS NULL THEN 'sender' WHEN events_legacy.payload_json IS NULL THEN 'payload_json' END AS missing
     FROM (
-        SELECT rowid AS source, id, NULL AS event_index, session_id, created_at, connection_id, sender, payload_json
-        FROM events_legacy
-    ) AS found
-)
-WHERE text_id NOT IN (SELECT CAST(id AS TEXT) FROM events);
+        SELECT
+            place, CAST(id AS TEXT) AS text_id,
+            coalesce(event_index, row_number() OVER (PARTITION BY session_id ORDER BY created_at, id)) AS event_index
+        FROM (
+            SELECT
+                place, id, session_id, created_at,
+                CASE WHEN EXISTS (
+                    SELECT 1 FROM pragma_table_info('events_legacy', 'main') WHERE lower(name) = 'event_index'
+                ) THEN (SELECT event_index FROM events_legacy AS own WHERE own.rowid = found.place) END AS event_index
+            FROM (SELECT rowid AS place, id, session_id, created_at, NULL AS event_index FROM events_legacy) AS found
+        )
+    ) AS placed
+    CROSS JOIN events_legacy ON events_legacy.rowid = place
+    WHERE text_id IS NULL OR text_id NOT IN (SELECT CAST(id AS TEXT) FROM events)
+);
 
 DROP TABLE events;
 DROP TABLE events_legacy;
 ALTER TABLE agent_session_store_events RENAME TO events;
 
+-- @section references
+-- The reference driver renames `events` to `events_legacy`, and SQLite makes foreign keys, views and triggers follow.
+-- They mean `events` again.
+PRAGMA writable_schema = ON;
+UPDATE sqlite_master SET sql = replace(sql, '"events_legacy"', '"events"') WHERE sql LIKE '%"events_legacy"%';
+PRAGMA writable_schema = RESET;
+
 -- @section indexes
+DROP INDEX IF EXISTS idx_events_session_created;
 CREATE INDEX IF NOT EXISTS idx_events_session_order ON events (session_id, event_index, id);
 CREATE INDEX IF NOT EXISTS idx_sessions_order ON sessions (created_at, id);
-CREATE INDEX IF NOT EXISTS idx_sessions_agent ON sessions (agent, created_at, id);
-CREATE INDEX IF NOT EXISTS idx_sessions_sandbox ON sessions (sandbox_id, created_at, id);
-CREATE INDEX IF NOT EXISTS idx_sessions_live ON sessions (created_at, id) WHERE destroyed_at IS NULL;
-CREATE INDEX IF NOT EXISTS idx_sessions_destroyed ON sessions (created_at, id) WHERE destroyed_at IS NOT NULL;
 
 -- @section end
 COMMIT;

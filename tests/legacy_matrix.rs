@@ -1,0 +1,68 @@
+//! Every legacy shape, by every way, ends in one schema with the rows that were worked out by hand.
+
+mod common;
+mod legacy;
+
+use common::TempDb;
+use legacy::{is_sound, legacy_file, rows, schema, shapes, ways};
+
+use crate::common::fixture_path;
+
+/// The schema that a new file gets.
+fn new_schema() -> Vec<String> {
+    let db = TempDb::new();
+    drop(db.migrated());
+    schema(&db.plain())
+}
+
+fn expected(shape: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(fixture_path(&format!("legacy/{shape}.expected"))).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn every_shape_by_every_way() {
+    let new_schema = new_schema();
+    assert_eq!(new_schema.len(), 4, "{new_schema:?}");
+    for shape in shapes() {
+        for way in ways() {
+            let db = legacy_file(&shape);
+            way.go(&db).unwrap_or_else(|error| panic!("{shape} by {way:?}: {error}"));
+            let conn = db.plain();
+            assert_eq!(schema(&conn), new_schema, "{shape} by {way:?}");
+            assert_eq!(rows(&conn), expected(&shape), "{shape} by {way:?}");
+            is_sound(&conn);
+        }
+    }
+}
+
+#[test]
+fn again_by_any_way_changes_nothing() {
+    for shape in shapes() {
+        for way in ways() {
+            let db = legacy_file(&shape);
+            way.go(&db).unwrap();
+            let before = std::fs::read(db.path()).unwrap();
+            for again in ways() {
+                again.go(&db).unwrap();
+                assert!(std::fs::read(db.path()).unwrap() == before, "{shape} by {way:?}, then {again:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn revert_and_redo_keep_every_row() {
+    let new_schema = new_schema();
+    for shape in shapes() {
+        for way in ways() {
+            let db = legacy_file(&shape);
+            way.go(&db).unwrap();
+            way.revert(&db).unwrap();
+            assert_eq!(rows(&db.plain()), expected(&shape), "{shape} by {way:?}, reverted");
+            way.go(&db).unwrap();
+            assert_eq!(rows(&db.plain()), expected(&shape), "{shape} by {way:?}, redone");
+            assert_eq!(schema(&db.plain()), new_schema, "{shape} by {way:?}, redone");
+        }
+    }
+}
