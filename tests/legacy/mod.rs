@@ -131,7 +131,7 @@ pub fn legacy_file(shape: &str) -> TempDb {
 
 pub fn file_of(sql: &str) -> TempDb {
     let db = TempDb::new();
-    db.plain().execute_batch(sql).unwrap();
+    db.plain().execute_batch(&format!("PRAGMA synchronous = OFF;\n{sql}")).unwrap();
     db
 }
 
