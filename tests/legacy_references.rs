@@ -55,6 +55,10 @@ fn host_file(shape: &str, host: &str) -> TempDb {
     }
 }
 
+fn foreign_keys(conn: &mut SqliteConnection) -> i32 {
+    diesel::dsl::sql::<Integer>("PRAGMA foreign_keys").get_result(conn).unwrap()
+}
+
 const MARKS: &str = "SELECT event_id, mark FROM marks ORDER BY mark";
 
 fn check_that_the_host_still_works(conn: &rusqlite::Connection, context: &str) {
@@ -148,14 +152,27 @@ fn what_hangs_on_the_tables_is_carried_over_or_refused() {
 fn the_foreign_keys_setting_is_what_it_was() {
     for way in [Way::Migrate, Way::Harness] {
         for shape in host_shapes() {
-            for setting in ["0", "1"] {
+            for setting in [0, 1] {
                 let db = host_file(&shape, HOST);
                 let mut conn = db.connect();
                 conn.batch_execute(&format!("PRAGMA foreign_keys = {setting}")).unwrap();
                 way.go_on(&mut conn).unwrap();
-                let kept: i32 = diesel::dsl::sql::<Integer>("PRAGMA foreign_keys").get_result(&mut conn).unwrap();
-                assert_eq!(kept.to_string(), setting, "{shape} by {way:?}");
+                assert_eq!(foreign_keys(&mut conn), setting, "{shape} by {way:?}");
             }
+        }
+    }
+}
+
+#[test]
+fn the_foreign_keys_setting_is_what_it_was_after_a_refusal_too() {
+    for way in [Way::Migrate, Way::Harness] {
+        for setting in [0, 1] {
+            let db = host_file("interrupted_alone", HOST);
+            let mut conn = db.connect();
+            conn.batch_execute(&format!("PRAGMA foreign_keys = {setting}; ALTER TABLE events_legacy ADD COLUMN mine"))
+                .unwrap();
+            way.go_on(&mut conn).unwrap_err();
+            assert_eq!(foreign_keys(&mut conn), setting, "{way:?}");
         }
     }
 }
@@ -180,6 +197,7 @@ fn inside_a_transaction_with_enforcement_a_rebuild_of_what_is_referred_to_is_ref
         let db = host_file(shape, HOST);
         let before = dump(&db.plain());
         let mut conn = db.connect();
+        conn.batch_execute("PRAGMA foreign_keys = ON").unwrap();
         let refused = conn.transaction(|conn| {
             let reason = refusal(conn);
             assert!(reason.contains("another table refers to it"), "{shape}: {reason}");

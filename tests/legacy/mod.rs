@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use agent_session_store::diesel::SqliteConnection;
+use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::{Error, MIGRATIONS, migrate};
 use diesel_migrations::{FileBasedMigrations, MigrationHarness};
 use rusqlite::types::ValueRef;
@@ -51,7 +52,10 @@ impl Way {
         if self == Self::Cli {
             return self.cli(db, "run");
         }
-        self.go_on(&mut db.connect())
+        let mut conn = db.connect();
+        // As the bundled SQLite has it by default, and the system's may not.
+        conn.batch_execute("PRAGMA foreign_keys = ON").unwrap();
+        self.go_on(&mut conn)
     }
 
     pub fn go_on(self, conn: &mut SqliteConnection) -> Result<(), String> {
