@@ -69,6 +69,11 @@ fn number_from_environment(name: &str, default: u64) -> Result<u64> {
 /// Ten sessions at a time take turns in no regular order, as agents that work side by side do.
 fn write_legacy_file(path: &Path, columns: &str, events: u64) -> Result<()> {
     let conn = rusqlite::Connection::open(path)?;
+    let index = if columns.contains("event_index") {
+        "CREATE INDEX idx_events_session_order ON events (session_id, event_index, id)"
+    } else {
+        "CREATE INDEX idx_events_session_created ON events (session_id, created_at, id)"
+    };
     conn.execute_batch(&format!(
         "PRAGMA synchronous = OFF;
          CREATE TABLE sessions (
@@ -79,7 +84,7 @@ fn write_legacy_file(path: &Path, columns: &str, events: u64) -> Result<()> {
              {columns}, created_at INTEGER NOT NULL, connection_id TEXT NOT NULL, sender TEXT NOT NULL,
              payload_json TEXT NOT NULL
          );
-         CREATE INDEX idx_events_session_created ON events (session_id, created_at, id);"
+         {index};"
     ))?;
     let id = if columns.starts_with("id TEXT") { "lower(hex(randomblob(16)))" } else { "number" };
     let (index, index_value) =

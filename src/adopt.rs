@@ -54,7 +54,7 @@ fn carry_out(conn: &mut SqliteConnection, wanted: &Wanted, plan: Plan) -> Result
             }
             Ok(())
         }
-        Plan::Rebuild => with_room(conn, |conn| rebuild(conn, wanted)),
+        Plan::Rebuild => rebuild(conn, wanted),
     }
 }
 
@@ -70,14 +70,6 @@ fn refusal(error: diesel::result::Error) -> Error {
     let message = error.to_string();
     let Some((_, reason)) = message.split_once("agent-session-store: ") else { return error.into() };
     Error::CannotMigrate { reason: reason.strip_suffix('\'').unwrap_or(reason).replace("''", "'") }
-}
-
-/// Gives SQLite 16 MB to copy with, where its own 2 MB are the setting.
-fn with_room<T>(conn: &mut SqliteConnection, work: impl FnOnce(&mut SqliteConnection) -> Result<T>) -> Result<T> {
-    match pragma::read(conn, "cache_size")? {
-        -2000 => pragma::with(conn, "cache_size", -16_000, work),
-        _ => work(conn),
-    }
 }
 
 /// An index or a trigger, with the SQL that makes it.

@@ -76,3 +76,17 @@ fn other_connections_see_the_new_declaration() {
     other.execute_batch("INSERT INTO events VALUES (NULL, 1, 's', 1, 'c', 'agent', '{}')").unwrap_err();
     conn.batch_execute("INSERT INTO events VALUES (NULL, 1, 's', 1, 'c', 'agent', '{}')").unwrap_err();
 }
+
+#[cfg(feature = "r2d2")]
+#[test]
+fn a_harness_on_a_pooled_connection_copies_nothing_either() {
+    use agent_session_store::diesel::SqliteConnection;
+    use agent_session_store::diesel::r2d2::{ConnectionManager, Pool};
+    use diesel_migrations::MigrationHarness as _;
+
+    let db = large_file("current");
+    let rowids = lines(&db.plain(), ROWIDS);
+    let pool = Pool::new(ConnectionManager::<SqliteConnection>::new(db.path().to_str().unwrap())).unwrap();
+    pool.get().unwrap().run_pending_migrations(agent_session_store::MIGRATIONS).unwrap();
+    assert_eq!(lines(&db.plain(), ROWIDS), rowids);
+}
