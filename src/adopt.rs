@@ -10,7 +10,7 @@ use diesel::sql_types::{Bool, Text};
 use crate::error::{Error, Result};
 use crate::pragma;
 use crate::transaction;
-use declaration::{declare, edit_schema, means};
+use declaration::{declare, edit_schema, means, table_declaration};
 use shape::{EVENTS, Plan, SESSIONS, Wanted, find, plan};
 
 const UP: &str = include_str!("../migrations/0000-00-00-475301_sessions_and_events/up.sql");
@@ -41,13 +41,13 @@ fn adopt(conn: &mut SqliteConnection) -> Result<()> {
     carry_out(conn, &SESSIONS, sessions)?;
     carry_out(conn, &EVENTS, events)?;
     bring_references_back(conn)?;
-    drop_other_indexes(conn)?;
+    settle_indexes(conn)?;
     run_section(conn, "indexes")
 }
 
 fn carry_out(conn: &mut SqliteConnection, wanted: &Wanted, plan: Plan) -> Result<()> {
     match plan {
-        Plan::Declare => declare(conn, wanted.name),
+        Plan::Declare => declare(conn, "table", wanted.name, &table_declaration(wanted.name)),
         Plan::Add(columns) => {
             for column in columns {
                 conn.batch_execute(&format!("ALTER TABLE {} ADD COLUMN {column} TEXT", wanted.name))?;
@@ -60,9 +60,12 @@ fn carry_out(conn: &mut SqliteConnection, wanted: &Wanted, plan: Plan) -> Result
 
 /// Runs one part of the migration's SQL.
 fn run_section(conn: &mut SqliteConnection, name: &str) -> Result<()> {
+    conn.batch_execute(section(name)).map_err(refusal)
+}
+
+fn section(name: &str) -> &'static str {
     let rest = UP.split_once(&format!("-- @section {name}\n")).map_or("", |(_, rest)| rest);
-    let section = rest.split_once("-- @section ").map_or(rest, |(section, _)| section);
-    conn.batch_execute(section).map_err(refusal)
+    rest.split_once("-- @section ").map_or(rest, |(section, _)| section)
 }
 
 /// The reason that the SQL gives for refusing, out of the error that it raises to say so.
@@ -93,15 +96,17 @@ fn rebuild(conn: &mut SqliteConnection, wanted: &Wanted) -> Result<()> {
         );
         return Err(Error::CannotMigrate { reason });
     }
-    let attached: Vec<Attached> = diesel::sql_query(
+    let mut attached: Vec<Attached> = diesel::sql_query(
         "SELECT type AS kind, name, sql FROM sqlite_master \
          WHERE lower(tbl_name) IN (?, ?) AND type IN ('index', 'trigger') AND sql IS NOT NULL \
-             AND name NOT IN ('idx_sessions_order', 'idx_events_session_order', 'idx_events_session_created') \
          ORDER BY rowid",
     )
     .bind::<Text, _>(wanted.name)
     .bind::<Text, _>(wanted.leftover.unwrap_or(wanted.name))
     .load(conn)?;
+    attached.retain(|found| {
+        found.name != "idx_events_session_created" && own_indexes().all(|(name, _)| found.name != name)
+    });
     for Attached { kind, name, .. } in &attached {
         conn.batch_execute(&format!("DROP {kind} \"{}\"", name.replace('"', "\"\"")))?;
     }
@@ -145,20 +150,28 @@ fn bring_references_back(conn: &mut SqliteConnection) -> Result<()> {
     Err(Error::CannotMigrate { reason })
 }
 
-/// Drops an index that has the name of one of ours and is another.
-fn drop_other_indexes(conn: &mut SqliteConnection) -> Result<()> {
-    let ours = [
-        ("idx_events_session_order", "CREATE INDEX idx_events_session_order ON events (session_id, event_index, id)"),
-        ("idx_sessions_order", "CREATE INDEX idx_sessions_order ON sessions (created_at, id)"),
-    ];
-    for (name, sql) in ours {
+/// The indexes that a migrated database has: name and declaration, as the migration makes them and SQLite keeps them.
+fn own_indexes() -> impl Iterator<Item = (&'static str, String)> {
+    section("indexes").split(';').filter_map(|statement| {
+        let declared = statement.trim().strip_prefix("CREATE INDEX IF NOT EXISTS ")?;
+        Some((declared.split_once(' ')?.0, format!("CREATE INDEX {declared}")))
+    })
+}
+
+/// Drops an index that has the name of one of ours and is another. One that is the same keeps its place and gets our
+/// words.
+fn settle_indexes(conn: &mut SqliteConnection) -> Result<()> {
+    for (name, sql) in own_indexes() {
         let found: Option<String> = diesel::dsl::sql::<Text>("SELECT sql FROM sqlite_master WHERE lower(name) = ")
             .bind::<Text, _>(name)
             .sql(" AND type = 'index'")
             .get_result(conn)
             .optional()?;
-        if found.is_some_and(|found| means(&found) != means(sql)) {
-            conn.batch_execute(&format!("DROP INDEX {name}"))?;
+        match found {
+            Some(found) if found == sql => {}
+            Some(found) if means(&found) == means(&sql) => declare(conn, "index", name, &sql)?,
+            Some(_) => conn.batch_execute(&format!("DROP INDEX {name}"))?,
+            None => {}
         }
     }
     Ok(())

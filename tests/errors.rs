@@ -339,7 +339,7 @@ const CASES: &[Case] = &[
         given: |db| db.plain().execute_batch("CREATE VIEW sessions AS SELECT 1 AS id").unwrap(),
         when: |db| migrate(&mut db.connect()),
         is: |error| matches!(error, Error::CannotMigrate { .. }),
-        says: "cannot migrate the database, nothing was changed: sessions is a view",
+        says: "cannot migrate the database, nothing was changed: sessions is a view, not a table that could be rebuilt",
         because: &[],
     },
     Case {

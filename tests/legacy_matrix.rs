@@ -24,7 +24,7 @@ fn expected(shape: &str) -> Vec<String> {
 #[test]
 fn every_shape_by_every_way() {
     let new_schema = new_schema();
-    assert_eq!(new_schema.len(), 4, "{new_schema:?}");
+    assert_eq!(new_schema.len(), 8, "{new_schema:?}");
     for shape in shapes() {
         for way in ways() {
             let db = legacy_file(&shape);

@@ -34,7 +34,8 @@ FROM sqlite_master
 WHERE lower(name) IN ('agent_session_store_sessions', 'agent_session_store_events')
     OR (lower(name) IN ('idx_events_session_order', 'idx_events_session_created') AND type <> 'trigger'
         AND lower(tbl_name) NOT IN ('events', 'events_legacy'))
-    OR (lower(name) = 'idx_sessions_order' AND type <> 'trigger' AND lower(tbl_name) <> 'sessions');
+    OR (lower(name) IN ('idx_sessions_order', 'idx_sessions_agent', 'idx_sessions_sandbox', 'idx_sessions_live',
+        'idx_sessions_destroyed') AND type <> 'trigger' AND lower(tbl_name) <> 'sessions');
 
 -- @section sessions
 CREATE TABLE IF NOT EXISTS sessions (
@@ -66,7 +67,8 @@ SELECT json_extract('{}', 'agent-session-store: the table sessions carries the '
     || ', which a rebuild would drop; drop it and create it again afterwards, or use the crate''s migrate()')
 FROM sqlite_master
 WHERE lower(tbl_name) = 'sessions' AND type IN ('index', 'trigger') AND sql IS NOT NULL
-    AND name <> 'idx_sessions_order';
+    AND name NOT IN ('idx_sessions_order', 'idx_sessions_agent', 'idx_sessions_sandbox', 'idx_sessions_live',
+        'idx_sessions_destroyed');
 
 SELECT json_extract('{}', 'agent-session-store: the table sessions has several rows with the id ' || quote(text_id))
 FROM (
@@ -282,8 +284,12 @@ PRAGMA writable_schema = RESET;
 
 -- @section indexes
 DROP INDEX IF EXISTS idx_events_session_created;
-CREATE INDEX IF NOT EXISTS idx_events_session_order ON events (session_id, event_index, id);
+CREATE INDEX IF NOT EXISTS idx_events_session_order ON "events" (session_id, event_index, id);
 CREATE INDEX IF NOT EXISTS idx_sessions_order ON sessions (created_at, id);
+CREATE INDEX IF NOT EXISTS idx_sessions_agent ON sessions (agent, created_at, id);
+CREATE INDEX IF NOT EXISTS idx_sessions_sandbox ON sessions (sandbox_id, created_at, id);
+CREATE INDEX IF NOT EXISTS idx_sessions_live ON sessions (created_at, id) WHERE destroyed_at IS NULL;
+CREATE INDEX IF NOT EXISTS idx_sessions_destroyed ON sessions (created_at, id) WHERE destroyed_at IS NOT NULL;
 
 -- @section end
 COMMIT;

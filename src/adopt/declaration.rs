@@ -50,15 +50,16 @@ fn word_length(first: char, rest: &str) -> usize {
     rest[1..].find(closing).map_or(rest.len(), |end| end + 2)
 }
 
-/// Writes the declaration of a table anew: the same columns, as the copy would declare them. SQLite's documentation
-/// of ALTER TABLE (part 7) allows this for what does not change the rows on disk; types of the same affinity and a
-/// NOT NULL that holds do not.
-pub(super) fn declare(conn: &mut SqliteConnection, table: &str) -> Result<()> {
+/// Writes the declaration of a table or an index anew: the same columns, as the migration would declare them. SQLite's
+/// documentation of ALTER TABLE (part 7) allows this for what does not change the rows on disk; types of the same
+/// affinity and a NOT NULL that holds do not.
+pub(super) fn declare(conn: &mut SqliteConnection, kind: &str, name: &str, sql: &str) -> Result<()> {
     // A connection in defensive mode cannot. What is there means the same; it may stay.
     edit_schema(conn, |conn| {
-        diesel::sql_query("UPDATE sqlite_master SET sql = ? WHERE type = 'table' AND name = ?")
-            .bind::<Text, _>(declaration(table))
-            .bind::<Text, _>(table)
+        diesel::sql_query("UPDATE sqlite_master SET sql = ? WHERE type = ? AND lower(name) = ?")
+            .bind::<Text, _>(sql)
+            .bind::<Text, _>(kind)
+            .bind::<Text, _>(name)
             .execute(conn)?;
         Ok(())
     })?;
@@ -83,7 +84,7 @@ pub(super) fn edit_schema(
 }
 
 /// The declaration that a rebuilt table ends with, cut out of the migration.
-fn declaration(table: &str) -> String {
+pub(super) fn table_declaration(table: &str) -> String {
     let body = UP
         .split_once(&format!("CREATE TABLE agent_session_store_{table} "))
         .and_then(|(_, rest)| rest.split_once(';'))
