@@ -45,7 +45,7 @@ fn adoption_writes_a_handful_of_pages() {
             let after = pages(&db);
             let changed = before.iter().zip(&after).filter(|(before, after)| before != after).count();
             let added = after.len() - before.len();
-            assert!(changed <= 4 && added <= 6, "{shape} by {way:?}: {changed} pages changed, {added} added");
+            assert!(changed <= 4 && added <= 10, "{shape} by {way:?}: {changed} pages changed, {added} added");
             assert_eq!(lines(&db.plain(), ROWIDS), rowids, "{shape} by {way:?}");
             assert_eq!(rows(&db.plain()), kept, "{shape} by {way:?}");
             is_sound(&db.plain());
