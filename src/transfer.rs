@@ -97,6 +97,10 @@ pub struct Progress {
 /// What a progress callback is called after: this many events, and every session.
 const EVENTS_PER_CALL: u64 = 1_000;
 
+/// What an export reads at a time, so that large payloads do not make it large.
+const PAGE_EVENTS: u32 = 1_000;
+const PAGE_BYTES: usize = 1_000_000;
+
 #[derive(Serialize, Deserialize)]
 struct Header {
     format: String,
@@ -220,6 +224,8 @@ impl TryFrom<EventLine> for SessionEvent {
 
 struct Export<'a, W> {
     writer: W,
+    /// The line that is being written: the writer gets whole ones.
+    text: Vec<u8>,
     progress: Progress,
     report: &'a mut dyn FnMut(Progress),
 }
@@ -232,7 +238,7 @@ pub(crate) fn export<W: Write>(
     report: &mut dyn FnMut(Progress),
 ) -> Result<Progress> {
     transaction::reading(conn, |conn| {
-        let mut export = Export { writer, progress: Progress::default(), report };
+        let mut export = Export { writer, text: Vec::new(), progress: Progress::default(), report };
         export.line(&Header { format: FORMAT.to_owned(), version: VERSION })?;
         match &selection.0 {
             Selected::All => {
@@ -252,8 +258,10 @@ pub(crate) fn export<W: Write>(
 
 impl<W: Write> Export<'_, W> {
     fn line<T: Serialize>(&mut self, line: &T) -> Result<()> {
-        serde_json::to_writer(&mut self.writer, line).map_err(std::io::Error::from)?;
-        Ok(self.writer.write_all(b"\n")?)
+        self.text.clear();
+        serde_json::to_writer(&mut self.text, line).map_err(std::io::Error::from)?;
+        self.text.push(b'\n');
+        Ok(self.writer.write_all(&self.text)?)
     }
 
     fn sessions(&mut self, conn: &mut SqliteConnection, mut request: ListSessionsRequest) -> Result<()> {
@@ -286,7 +294,7 @@ impl<W: Write> Export<'_, W> {
             let events = Some(event::count(conn, id)?);
             self.line(&Line::Session(SessionLine { events, ..record.into() }))?;
         }
-        let mut request = ListEventsRequest::new(id);
+        let mut request = ListEventsRequest::new(id).limit(PAGE_EVENTS).max_bytes(PAGE_BYTES);
         let before = self.progress.events;
         loop {
             let ListPage { items, next_cursor } = event::list(conn, &request)?;

@@ -1,0 +1,367 @@
+//! Proves that bounded reads return what they say in every combination, that a page costs what it holds whichever
+//! bounds it has, and that a cursor fits no other filter.
+#![allow(clippy::unwrap_used, reason = "a test says what it expects")]
+
+mod common;
+
+use agent_session_store::diesel::SqliteConnection;
+use agent_session_store::diesel::connection::SimpleConnection;
+use agent_session_store::{
+    AsyncSessionStore, Error, ListEventsRequest, ListSessionsRequest, SessionEvent, SessionPersistDriver,
+    SessionRecord, SessionStore,
+};
+use common::{Statements, TempDb, event, json, millis, session};
+use proptest::prelude::*;
+
+fn walk_events(conn: &mut SqliteConnection, mut request: ListEventsRequest) -> Vec<Vec<String>> {
+    let mut pages = Vec::new();
+    loop {
+        let page = conn.list_events(&request).unwrap();
+        pages.push(page.items.into_iter().map(|event| event.id).collect());
+        let Some(cursor) = page.next_cursor else { return pages };
+        request = request.cursor(cursor.to_string().parse().unwrap());
+    }
+}
+
+fn walk_sessions(conn: &mut SqliteConnection, mut request: ListSessionsRequest) -> Vec<String> {
+    let mut ids = Vec::new();
+    loop {
+        let page = conn.list_sessions(&request).unwrap();
+        ids.extend(page.items.into_iter().map(|session| session.id));
+        let Some(cursor) = page.next_cursor else { return ids };
+        request = request.cursor(cursor.to_string().parse().unwrap());
+    }
+}
+
+/// How many of these, from the first one on, fit on a page.
+fn fitting(events: &[SessionEvent], limit: usize, max_bytes: Option<usize>) -> usize {
+    let mut bytes = 0;
+    let fits = events.iter().take(limit).enumerate().take_while(|(place, event)| {
+        bytes += event.payload.get().len();
+        *place == 0 || max_bytes.is_none_or(|most| bytes <= most)
+    });
+    fits.count()
+}
+
+fn any_index() -> impl Strategy<Value = i64> {
+    prop_oneof![Just(i64::MIN), -3..4_i64, Just(i64::MAX)]
+}
+
+type Filters = (Option<bool>, Option<bool>, Option<bool>, Option<i64>, Option<i64>, bool);
+
+fn any_filters() -> impl Strategy<Value = Filters> {
+    let flag = || prop::option::of(any::<bool>());
+    (flag(), flag(), flag(), prop::option::of(-1..4_i64), prop::option::of(-1..4_i64), any::<bool>())
+}
+
+fn filtered(filters: Filters, limit: u32) -> ListSessionsRequest {
+    let (agent, sandbox, is_live, from, before, descending) = filters;
+    let mut request = ListSessionsRequest::new().limit(limit);
+    if let Some(which) = agent {
+        request = request.agent(format!("agent-{which}"));
+    }
+    if let Some(which) = sandbox {
+        request = request.sandbox_id(format!("sandbox-{which}"));
+    }
+    if let Some(is_live) = is_live {
+        request = if is_live { request.live() } else { request.destroyed() };
+    }
+    if let Some(time) = from {
+        request = request.created_from(millis(time));
+    }
+    if let Some(time) = before {
+        request = request.created_before(millis(time));
+    }
+    if descending { request.descending() } else { request }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn events_within_all_bounds_are_the_models(
+        rows in prop::collection::vec((any_index(), 0..30_usize), 0..25),
+        after in prop::option::of(any_index()),
+        before in prop::option::of(any_index()),
+        max_bytes in prop::option::of(0..70_usize),
+        descending: bool,
+        limit in 1..9_u32,
+        count in 0..9_u32,
+    ) {
+        let db = TempDb::new();
+        let mut conn = db.migrated();
+        conn.batch_execute("PRAGMA synchronous = OFF").unwrap();
+        let mut all: Vec<SessionEvent> = rows.into_iter().enumerate().map(|(place, (event_index, size))| {
+            let payload = json(&format!("\"{}\"", "x".repeat(size)));
+            SessionEvent { event_index, payload, ..event(&format!("{:02}", (place * 7) % 26), "one", 0) }
+        }).collect();
+        conn.insert_events(&all).unwrap();
+        conn.insert_event(&event("else", "other", 0)).unwrap();
+        all.sort_by(|one, other| (one.event_index, &one.id).cmp(&(other.event_index, &other.id)));
+
+        let newest: Vec<_> = all.iter().rev().cloned().collect();
+        let mut latest = newest[..fitting(&newest, count as usize, max_bytes)].to_vec();
+        latest.reverse();
+        prop_assert_eq!(conn.latest_events("one", count, max_bytes).unwrap(), latest);
+
+        let mut request = ListEventsRequest::new("one").limit(limit);
+        if let Some(index) = after { request = request.after(index); }
+        if let Some(index) = before { request = request.before(index); }
+        if let Some(bytes) = max_bytes { request = request.max_bytes(bytes); }
+        if descending { request = request.descending(); all.reverse(); }
+        all.retain(|event| after.is_none_or(|index| event.event_index > index)
+            && before.is_none_or(|index| event.event_index < index));
+        let whole: Vec<SessionEvent> = conn.events(request.clone()).map(Result::unwrap).collect();
+        prop_assert_eq!(&whole, &all);
+        let mut rest = &all[..];
+        for page in walk_events(&mut conn, request) {
+            let (expected, others) = rest.split_at(fitting(rest, limit as usize, max_bytes));
+            prop_assert_eq!(page, expected.iter().map(|event| event.id.clone()).collect::<Vec<_>>());
+            rest = others;
+        }
+        prop_assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn sessions_within_all_filters_are_the_models(
+        rows in prop::collection::vec((any::<bool>(), prop::option::of(any::<bool>()), any::<bool>(), -8..16_i32), 0..25),
+        filters in any_filters(),
+        limit in 1..6_u32,
+    ) {
+        let db = TempDb::new();
+        let mut conn = db.migrated();
+        conn.batch_execute("PRAGMA synchronous = OFF").unwrap();
+        let plain = db.plain();
+        plain.execute_batch("PRAGMA synchronous = OFF").unwrap();
+        let mut all = Vec::new();
+        for (place, (agent, sandbox, is_live, quarters)) in rows.into_iter().enumerate() {
+            let id = format!("{:02}", (place * 7) % 26);
+            conn.update_session(&SessionRecord {
+                agent: format!("agent-{agent}"), sandbox_id: sandbox.map(|which| format!("sandbox-{which}")),
+                destroyed_at: (!is_live).then(|| millis(1)), ..session(&id)
+            }).unwrap();
+            // Some of them fractions, which only REAL can hold.
+            let time = f64::from(quarters) / 4.0;
+            plain.execute("UPDATE sessions SET created_at = ? WHERE id = ?", rusqlite::params![time, id]).unwrap();
+            all.push((time, id, agent, sandbox, is_live));
+        }
+        let (agent, sandbox, is_live, from, before, descending) = filters;
+        all.retain(|row| agent.is_none_or(|which| row.2 == which)
+            && sandbox.is_none_or(|which| row.3 == Some(which))
+            && is_live.is_none_or(|is_live| row.4 == is_live)
+            && from.is_none_or(|time| row.0 >= time as f64)
+            && before.is_none_or(|time| row.0 < time as f64));
+        all.sort_by(|one, other| one.0.total_cmp(&other.0).then_with(|| one.1.cmp(&other.1)));
+        if descending { all.reverse(); }
+        let expected: Vec<_> = all.into_iter().map(|row| row.1).collect();
+        prop_assert_eq!(walk_sessions(&mut conn, filtered(filters, limit)), expected);
+    }
+}
+
+/// A database in which every listing below has a second page.
+fn filled() -> (TempDb, SqliteConnection) {
+    let db = TempDb::new();
+    let mut conn = db.migrated();
+    for place in 0..12 {
+        let destroyed_at = (place % 2 == 0).then(|| millis(1));
+        let record = SessionRecord { created_at: millis(place), destroyed_at, ..session(&format!("{place:02}")) };
+        conn.update_session(&record).unwrap();
+        conn.insert_event(&event(&format!("{place:02}"), "one", place)).unwrap();
+    }
+    (db, conn)
+}
+
+fn event_requests() -> Vec<ListEventsRequest> {
+    let all = || ListEventsRequest::new("one").limit(1);
+    let upward = [all(), all().after(1), all().before(9), all().after(1).before(9), all().after(2), all().before(8)];
+    let downward = upward.clone().map(ListEventsRequest::descending);
+    upward.into_iter().chain(downward).collect()
+}
+
+fn session_requests() -> Vec<ListSessionsRequest> {
+    let all = || ListSessionsRequest::new().limit(1);
+    let upward = [
+        all(),
+        all().agent("claude"),
+        all().sandbox_id("sandbox-1"),
+        all().live(),
+        all().destroyed(),
+        all().created_from(millis(1)),
+        all().created_before(millis(9)),
+        all().created_from(millis(1)).created_before(millis(9)),
+        all().agent("claude").created_from(millis(1)).created_before(millis(9)),
+        all().sandbox_id("sandbox-1").created_from(millis(1)).created_before(millis(9)),
+        all().live().created_from(millis(1)).created_before(millis(9)),
+        all().destroyed().created_from(millis(1)).created_before(millis(9)),
+        all().agent("claude").live(),
+        all().agent("claude").sandbox_id("sandbox-1").destroyed(),
+    ];
+    let downward = upward.clone().map(ListSessionsRequest::descending);
+    upward.into_iter().chain(downward).collect()
+}
+
+#[test]
+fn a_cursor_fits_no_other_filter() {
+    let (_db, mut conn) = filled();
+    for (place, request) in event_requests().iter().enumerate() {
+        let cursor = conn.list_events(request).unwrap().next_cursor.unwrap();
+        for (other_place, other) in event_requests().into_iter().enumerate() {
+            let result = conn.list_events(&other.cursor(cursor.clone()));
+            assert_eq!(result.is_ok(), place == other_place);
+            assert!(matches!(result, Ok(_) | Err(Error::InvalidCursor { .. })));
+        }
+    }
+    for (place, request) in session_requests().iter().enumerate() {
+        let cursor = conn.list_sessions(request).unwrap().next_cursor.unwrap();
+        for (other_place, other) in session_requests().into_iter().enumerate() {
+            let result = conn.list_sessions(&other.cursor(cursor.clone()));
+            assert_eq!(result.is_ok(), place == other_place);
+            assert!(matches!(result, Ok(_) | Err(Error::InvalidCursor { .. })));
+        }
+    }
+    // The limits may change on the way.
+    let request = ListEventsRequest::new("one").limit(1).max_bytes(1);
+    let cursor = conn.list_events(&request).unwrap().next_cursor.unwrap();
+    assert_eq!(conn.list_events(&ListEventsRequest::new("one").limit(3).cursor(cursor)).unwrap().items.len(), 3);
+}
+
+/// The plan of every listing, alone and with a cursor: what it seeks in, by the request's words.
+#[test]
+fn every_bound_is_a_seek_in_an_index_and_nothing_is_sorted() {
+    let (db, mut conn) = filled();
+    let statements = Statements::of(&mut conn);
+    let plain = db.plain();
+    let plan = |sql: &str| {
+        let mut plan = plain.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let steps: Vec<String> = plan.raw_query().mapped(|row| row.get(3)).map(Result::unwrap).collect();
+        assert_eq!(steps.len(), 1, "{sql}: {steps:?}");
+        steps.into_iter().next().unwrap()
+    };
+    let mut found = Vec::new();
+    for request in event_requests() {
+        let cursor = conn.list_events(&request).unwrap().next_cursor.unwrap();
+        let first = plan(&statements.take_run().pop().unwrap());
+        conn.list_events(&request.clone().cursor(cursor)).unwrap();
+        let next = plan(&statements.take_run().pop().unwrap());
+        found.push((format!("{request:?}"), first, next));
+    }
+    for (request, first, next) in &found {
+        let seek = "SEARCH events USING INDEX idx_events_session_order (session_id=?";
+        assert!(first.starts_with(seek) && next.starts_with(seek), "{request}: {first} / {next}");
+        // Both ends are the index's business, so that it stops there.
+        let (after, before) = (request.contains("after: Some"), request.contains("before: Some"));
+        assert_eq!(
+            (first.contains("event_index>?"), first.contains("event_index<?")),
+            (after, before),
+            "{request}: {first}"
+        );
+        let is_descending = request.contains("descending: true");
+        let (side, end, other) = if is_descending {
+            ("(event_index,id)<(?,?)", "event_index>?", after)
+        } else {
+            ("(event_index,id)>(?,?)", "event_index<?", before)
+        };
+        assert!(next.contains(side), "{request}: {next}");
+        assert_eq!(next.contains(end), other, "{request}: {next}");
+    }
+
+    for request in session_requests() {
+        let cursor = conn.list_sessions(&request).unwrap().next_cursor.unwrap();
+        let first = plan(&statements.take_run().pop().unwrap());
+        conn.list_sessions(&request.clone().cursor(cursor)).unwrap();
+        let next = plan(&statements.take_run().pop().unwrap());
+        let text = format!("{request:?}");
+        let [agent, sandbox, live, ended] =
+            ["agent: Some", "sandbox_id: Some", "is_live: Some(true)", "is_live: Some(false)"]
+                .map(|word| text.contains(word));
+        let (from, before) = (text.contains("created_from: Some"), text.contains("created_before: Some"));
+        let indexes: &[&str] = match (agent, sandbox, live, ended) {
+            (false, false, false, false) => &["idx_sessions_order"],
+            (true, false, false, false) => &["idx_sessions_agent"],
+            (false, true, false, false) => &["idx_sessions_sandbox"],
+            (false, false, true, false) => &["idx_sessions_live"],
+            (false, false, false, true) => &["idx_sessions_destroyed"],
+            _ => &["idx_sessions_agent", "idx_sessions_sandbox", "idx_sessions_live", "idx_sessions_destroyed"],
+        };
+        for plan in [&first, &next] {
+            assert!(indexes.iter().any(|index| plan.contains(&format!("USING INDEX {index}"))), "{text}: {plan}");
+        }
+        assert_eq!((first.contains("created_at>?"), first.contains("created_at<?")), (from, before), "{text}: {first}");
+        let (side, end, other) = if text.contains("descending: true") {
+            ("(created_at,id)<(?,?)", "created_at>?", from)
+        } else {
+            ("(created_at,id)>(?,?)", "created_at<?", before)
+        };
+        assert!(next.contains(side), "{text}: {next}");
+        assert_eq!(next.contains(end), other, "{text}: {next}");
+    }
+}
+
+#[test]
+fn every_listing_is_prepared_once_per_connection() {
+    let (_db, mut conn) = filled();
+    let statements = Statements::of(&mut conn);
+    let read_all = |conn: &mut SqliteConnection| {
+        for request in event_requests() {
+            let cursor = conn.list_events(&request).unwrap().next_cursor.unwrap();
+            conn.list_events(&request.cursor(cursor)).unwrap();
+        }
+        for request in session_requests() {
+            let cursor = conn.list_sessions(&request).unwrap().next_cursor.unwrap();
+            conn.list_sessions(&request.cursor(cursor)).unwrap();
+        }
+        conn.latest_events("one", 5, Some(100)).unwrap();
+        conn.last_event_index("one").unwrap();
+    };
+    read_all(&mut conn);
+    let mut run = statements.take_run();
+    run.sort();
+    run.dedup();
+    let mut cached = statements.take_cached();
+    cached.sort();
+    // A page after a cursor can have the text of another listing's, which Diesel keeps beside it.
+    cached.dedup();
+    assert!(cached == run, "every one of them is kept");
+    read_all(&mut conn);
+    assert_eq!(statements.take_cached(), [""; 0]);
+}
+
+/// One page at a time: what comes later is not read before it is asked for, and an error is the last item.
+#[test]
+fn the_iterator_reads_page_by_page_and_ends_with_an_error() {
+    let (db, mut conn) = filled();
+    db.plain().execute("UPDATE events SET payload_json = '{' WHERE id = '07'", []).unwrap();
+    let statements = Statements::of(&mut conn);
+    let mut events = conn.events(ListEventsRequest::new("one").limit(3));
+    for place in 0..6 {
+        assert_eq!(events.next().unwrap().unwrap().event_index, place);
+        assert_eq!(statements.take_run().len(), usize::from(place % 3 == 0), "{place}");
+    }
+    assert!(matches!(events.next(), Some(Err(Error::Decode { column: "payload_json", .. }))));
+    assert!(events.next().is_none() && events.next().is_none());
+    drop(events);
+
+    let store = SessionStore::open(db.path()).unwrap();
+    let results: Vec<_> = store.events(ListEventsRequest::new("one").limit(3)).map(|event| event.is_ok()).collect();
+    assert_eq!(results, [true, true, true, true, true, true, false]);
+    let newest = ListEventsRequest::new("one").descending().after(7).limit(2);
+    let ids: Vec<_> = store.events(newest.clone()).map(|event| event.unwrap().id).collect();
+    assert_eq!(ids, ["11", "10", "09", "08"]);
+
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let store = AsyncSessionStore::from(store);
+        let mut events = store.events(ListEventsRequest::new("one").limit(3));
+        for place in 0..6 {
+            assert_eq!(events.next().await.unwrap().unwrap().event_index, place);
+        }
+        assert!(matches!(events.next().await, Err(Error::Decode { .. })));
+        assert!(events.next().await.unwrap().is_none());
+        let mut events = store.events(newest);
+        let mut ids = Vec::new();
+        while let Some(event) = events.next().await.unwrap() {
+            ids.push(event.id);
+        }
+        assert_eq!(ids, ["11", "10", "09", "08"]);
+    });
+}
