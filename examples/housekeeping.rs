@@ -1,0 +1,75 @@
+//! Looks after a database: replays the end of a session, forks it, prunes, moves the data elsewhere, backs it up and
+//! checks it. It runs on a database of its own that is gone afterwards.
+//!
+//! ```sh
+//! cargo run --example housekeeping
+//! ```
+
+use agent_session_store::{Error, Json, NewEvent, PruneRequest, Selection, Sender, SessionRecord, SessionStore};
+use chrono::DateTime;
+
+fn main() -> Result<(), Error> {
+    let folder = tempfile::tempdir()?;
+    let store = SessionStore::open(folder.path().join("sessions.db"))?;
+
+    // The database hands out the indexes.
+    for place in 1..=3 {
+        let id = format!("session-{place}");
+        store.update_session(&session(&id, place))?;
+        let indexes = store.append_events(&id, &[event(&id, 1)?, event(&id, 2)?, event(&id, 3)?])?;
+        println!("{id}: appended {indexes:?}");
+    }
+    if let Err(conflict) = store.append_events_after("session-1", 2, &[event("session-1", 9)?]) {
+        println!("refused: {conflict}");
+    }
+
+    // What a new agent needs to be told, and a session that goes another way from its second event on.
+    for event in store.latest_events("session-1", 2, Some(100_000))? {
+        println!("replay {} {}", event.event_index, event.payload);
+    }
+    let copied = store.fork_session("session-1", Some(2), &session("session-4", 4))?;
+    println!("session-4 is a fork with {copied} events");
+
+    // Out to JSON Lines and into another file.
+    let mut lines = Vec::new();
+    store.export(&mut lines, &Selection::all())?;
+    let elsewhere = SessionStore::open(folder.path().join("elsewhere.db"))?;
+    let done = elsewhere.import(&*lines)?;
+    println!("moved {} sessions and {} events in {} bytes", done.sessions, done.events, lines.len());
+
+    // What has ended goes. The file keeps its size until the space is reclaimed, which writes it anew.
+    store.destroy_session("session-2", DateTime::UNIX_EPOCH)?;
+    let request = PruneRequest::new().destroyed_before(DateTime::UNIX_EPOCH + std::time::Duration::from_secs(60));
+    println!("would prune {:?}", store.prune(&request.clone().dry_run())?);
+    println!("pruned {:?}", store.prune(&request.reclaim_space())?);
+
+    store.backup_to(folder.path().join("backup.db"))?;
+    println!("holds {:?}", store.stats()?);
+    println!("is sound: {}", store.check()?.is_sound());
+    Ok(())
+}
+
+fn session(id: &str, created_at: i64) -> SessionRecord {
+    SessionRecord {
+        id: id.to_owned(),
+        agent: "claude".to_owned(),
+        agent_session_id: format!("agent-{id}"),
+        last_connection_id: "connection-1".to_owned(),
+        created_at: DateTime::from_timestamp_millis(created_at).unwrap_or_default(),
+        destroyed_at: None,
+        sandbox_id: None,
+        session_init: None,
+        config_options: None,
+        modes: None,
+    }
+}
+
+fn event(session_id: &str, number: i64) -> Result<NewEvent, Error> {
+    Ok(NewEvent {
+        id: format!("{session_id}-event-{number}"),
+        created_at: DateTime::from_timestamp_millis(number).unwrap_or_default(),
+        connection_id: "connection-1".to_owned(),
+        sender: Sender::Client,
+        payload: Json::parse(format!(r#"{{"jsonrpc":"2.0","id":{number},"method":"session/prompt"}}"#))?,
+    })
+}
