@@ -220,7 +220,7 @@ fn a_backup_may_have_any_name() {
             }
             assert!(std::fs::read(&path).unwrap().starts_with(b"SQLite format 3\0"), "{name}");
             let found: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-            assert_eq!(found, [path.clone()], "{name}");
+            assert_eq!(found, std::slice::from_ref(&path), "{name}");
             std::fs::remove_file(path).unwrap();
         }
     }
