@@ -328,7 +328,8 @@ impl SessionStore {
         self.export_with_progress(writer, selection, |_| {})
     }
 
-    /// As [`export`](Self::export), and tells how far it is: after every session and every 1,000 events.
+    /// As [`export`](Self::export), and tells how far it is: after every session and every 1,000 events. What is called
+    /// must not use a store in memory that is exported, which has one connection only.
     ///
     /// # Errors
     ///
@@ -367,7 +368,8 @@ impl SessionStore {
         self.import_with_progress(reader, |_| {})
     }
 
-    /// As [`import`](Self::import), and tells how far it is: after every session and every 1,000 events.
+    /// As [`import`](Self::import), and tells how far it is: after every session and every 1,000 events. What is called
+    /// must not write to the store: it would wait for the import, and the import for it.
     ///
     /// # Errors
     ///
