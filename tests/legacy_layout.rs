@@ -18,7 +18,7 @@ fn interleaved(table: &str, id: &str, index: bool) -> String {
          );
          WITH RECURSIVE count (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM count WHERE number < 4000)
          INSERT INTO {table}
-         SELECT number, {value} 'session-' || number * number % 7919 % {SESSIONS}, number / 3, 'c', 'agent', '{{}}'
+         SELECT number, {value} 'session-' || (number * number % 7919 % {SESSIONS}), number / 3, 'c', 'agent', '{{}}'
          FROM count;"
     )
 }

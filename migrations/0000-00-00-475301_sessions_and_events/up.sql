@@ -92,30 +92,31 @@ CREATE TABLE agent_session_store_sessions (
     modes_json TEXT
 );
 
--- A column that `sessions` lacks resolves to the NULL of that name around it.
+-- A table may lack some of these columns. Joined by the names that both sides share with a table that has them and no
+-- row, they are there in any case, and NULL where they were missing.
 INSERT INTO agent_session_store_sessions (
     id, agent, agent_session_id, last_connection_id, created_at, destroyed_at,
     sandbox_id, session_init_json, config_options_json, modes_json
 )
 SELECT
     CASE WHEN missing IS NULL THEN CAST(id AS TEXT) ELSE
-        json_extract('{}', 'agent-session-store: the sessions row ' || place || ' (id ' || quote(id) || ') has no ' || missing)
+        json_extract('{}', 'agent-session-store: the sessions row ' || place || ' (id ' || quote(id) || ') has no '
+            || missing)
     END,
     agent, agent_session_id, last_connection_id, created_at, destroyed_at,
-    (SELECT sandbox_id FROM sessions AS own WHERE own.rowid = found.place),
-    session_init_json,
-    (SELECT config_options_json FROM sessions AS own WHERE own.rowid = found.place),
-    (SELECT modes_json FROM sessions AS own WHERE own.rowid = found.place)
+    sandbox_id, session_init_json, config_options_json, modes_json
 FROM (
     SELECT
-        rowid AS place, id, agent, agent_session_id, last_connection_id, created_at, destroyed_at,
-        NULL AS sandbox_id, session_init_json, NULL AS config_options_json, NULL AS modes_json,
+        sessions.rowid AS place, id, agent, agent_session_id, last_connection_id, created_at, destroyed_at,
+        sandbox_id, session_init_json, config_options_json, modes_json,
         CASE WHEN id IS NULL THEN 'id' WHEN agent IS NULL THEN 'agent'
             WHEN agent_session_id IS NULL THEN 'agent_session_id'
             WHEN last_connection_id IS NULL THEN 'last_connection_id'
             WHEN created_at IS NULL THEN 'created_at' END AS missing
-    FROM sessions
-) AS found
+    FROM sessions NATURAL LEFT JOIN (
+        SELECT NULL AS sandbox_id, NULL AS config_options_json, NULL AS modes_json WHERE false
+    )
+)
 ORDER BY place;
 
 DROP TABLE sessions;
@@ -198,15 +199,41 @@ CREATE TABLE agent_session_store_events (
     sender TEXT NOT NULL, -- 'client' or 'agent'
     payload_json TEXT NOT NULL
 );
--- Rows arrive in the order of this index, so it grows at its end; made afterwards, it would read them all again.
+
+-- A table may lack the column `event_index`. Joined by the names that both sides share with a table that has this one
+-- column and no row, it is there in any case, and NULL where it was missing.
+
+-- Where every event has its index, they only have to be put in order, for which there is an index.
+INSERT INTO agent_session_store_events (
+    id, event_index, session_id, created_at, connection_id, sender, payload_json
+)
+SELECT
+    CASE WHEN missing IS NULL THEN text_id ELSE
+        json_extract('{}', 'agent-session-store: the events row ' || place || ' (id ' || quote(text_id) || ') has no '
+            || missing)
+    END,
+    event_index, session_id, created_at, connection_id, sender, payload_json
+FROM (
+    SELECT
+        events.rowid AS place, id, CAST(id AS TEXT) AS text_id, event_index,
+        session_id, created_at, connection_id, sender, payload_json,
+        CASE WHEN id IS NULL THEN 'id' WHEN session_id IS NULL THEN 'session_id'
+            WHEN created_at IS NULL THEN 'created_at' WHEN connection_id IS NULL THEN 'connection_id'
+            WHEN sender IS NULL THEN 'sender' WHEN payload_json IS NULL THEN 'payload_json' END AS missing
+    FROM events NATURAL LEFT JOIN (SELECT NULL AS event_index WHERE false)
+    WHERE NOT EXISTS (
+        SELECT 1 FROM events NATURAL LEFT JOIN (SELECT NULL AS event_index WHERE false) WHERE event_index IS NULL
+    )
+)
+ORDER BY session_id, event_index, id;
+
+-- The rows that follow arrive in this order, so the index grows at its end.
 DROP INDEX IF EXISTS idx_events_session_order;
 CREATE INDEX idx_events_session_order ON agent_session_store_events (session_id, event_index, id);
 
--- From the inside out: first the rows without what is long, each with its own event_index or, where there is no such
--- column, the NULL of that name around it. Then a missing index becomes the row's position in its session; `id` is
--- compared as it is stored, integers as numbers. Sorting for that puts a session's rows side by side, and so they go
--- into the new table. Only now what is long is fetched, row by row: sorting it along would write all of it to
--- temporary files and back.
+-- Elsewhere a missing index becomes the row's position in its session; `id` is compared as it is stored, integers as
+-- numbers. Counting brings the rows of a session side by side, and so they go into the new table. It is done without
+-- what is long, which is fetched afterwards, row by row: sorting that along would write it to temporary files and back.
 INSERT INTO agent_session_store_events (
     id, event_index, session_id, created_at, connection_id, sender, payload_json
 )
@@ -224,15 +251,11 @@ FROM (
             WHEN events.sender IS NULL THEN 'sender' WHEN events.payload_json IS NULL THEN 'payload_json' END AS missing
     FROM (
         SELECT
-            place, CAST(id AS TEXT) AS text_id,
+            events.rowid AS place, CAST(id AS TEXT) AS text_id,
             coalesce(event_index, row_number() OVER (PARTITION BY session_id ORDER BY created_at, id)) AS event_index
-        FROM (
-            SELECT
-                place, id, session_id, created_at,
-                CASE WHEN EXISTS (
-                    SELECT 1 FROM pragma_table_info('events', 'main') WHERE lower(name) = 'event_index'
-                ) THEN (SELECT event_index FROM events AS own WHERE own.rowid = found.place) END AS event_index
-            FROM (SELECT rowid AS place, id, session_id, created_at, NULL AS event_index FROM events) AS found
+        FROM events NATURAL LEFT JOIN (SELECT NULL AS event_index WHERE false)
+        WHERE EXISTS (
+            SELECT 1 FROM events NATURAL LEFT JOIN (SELECT NULL AS event_index WHERE false) WHERE event_index IS NULL
         )
     ) AS placed
     CROSS JOIN events ON events.rowid = place
@@ -256,16 +279,9 @@ FROM (
             WHEN events_legacy.sender IS NULL THEN 'sender' WHEN events_legacy.payload_json IS NULL THEN 'payload_json' END AS missing
     FROM (
         SELECT
-            place, CAST(id AS TEXT) AS text_id,
+            events_legacy.rowid AS place, CAST(id AS TEXT) AS text_id,
             coalesce(event_index, row_number() OVER (PARTITION BY session_id ORDER BY created_at, id)) AS event_index
-        FROM (
-            SELECT
-                place, id, session_id, created_at,
-                CASE WHEN EXISTS (
-                    SELECT 1 FROM pragma_table_info('events_legacy', 'main') WHERE lower(name) = 'event_index'
-                ) THEN (SELECT event_index FROM events_legacy AS own WHERE own.rowid = found.place) END AS event_index
-            FROM (SELECT rowid AS place, id, session_id, created_at, NULL AS event_index FROM events_legacy) AS found
-        )
+        FROM events_legacy NATURAL LEFT JOIN (SELECT NULL AS event_index WHERE false)
     ) AS placed
     CROSS JOIN events_legacy ON events_legacy.rowid = place
     WHERE text_id IS NULL OR text_id NOT IN (SELECT CAST(id AS TEXT) FROM events)
