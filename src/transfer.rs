@@ -100,6 +100,8 @@ const EVENTS_PER_CALL: u64 = 1_000;
 /// What an export reads at a time, so that large payloads do not make it large.
 const PAGE_EVENTS: u32 = 1_000;
 const PAGE_BYTES: usize = 1_000_000;
+/// What its writer gets at a time.
+const CHUNK_BYTES: usize = 64 * 1024;
 
 #[derive(Serialize, Deserialize)]
 struct Header {
@@ -224,7 +226,7 @@ impl TryFrom<EventLine> for SessionEvent {
 
 struct Export<'a, W> {
     writer: W,
-    /// The line that is being written: the writer gets whole ones.
+    /// Lines that the writer does not have yet.
     text: Vec<u8>,
     progress: Progress,
     report: &'a mut dyn FnMut(Progress),
@@ -251,6 +253,7 @@ pub(crate) fn export<W: Write>(
             }
             Selected::Matching(request) => export.sessions(conn, request.clone())?,
         }
+        export.hand_over()?;
         export.writer.flush()?;
         Ok(export.progress)
     })
@@ -258,10 +261,15 @@ pub(crate) fn export<W: Write>(
 
 impl<W: Write> Export<'_, W> {
     fn line<T: Serialize>(&mut self, line: &T) -> Result<()> {
-        self.text.clear();
         serde_json::to_writer(&mut self.text, line).map_err(std::io::Error::from)?;
         self.text.push(b'\n');
-        Ok(self.writer.write_all(&self.text)?)
+        if self.text.len() < CHUNK_BYTES { Ok(()) } else { self.hand_over() }
+    }
+
+    fn hand_over(&mut self) -> Result<()> {
+        self.writer.write_all(&self.text)?;
+        self.text.clear();
+        Ok(())
     }
 
     fn sessions(&mut self, conn: &mut SqliteConnection, mut request: ListSessionsRequest) -> Result<()> {
