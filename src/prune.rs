@@ -1,5 +1,7 @@
 //! Keeping a database from growing: what is old goes, in steps that let other writers in between.
 
+use std::time::{Duration, Instant};
+
 use chrono::{DateTime, Utc};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -11,6 +13,9 @@ use crate::transaction;
 
 /// Rows that one step deletes at most, so that a writer waits for milliseconds only.
 const STEP: i64 = 500;
+
+/// The longest that a prune waits between two steps.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// What to delete. Each rule stands for itself; without any, nothing is deleted.
 ///
@@ -291,12 +296,17 @@ pub(crate) fn prune(conn: &mut SqliteConnection, request: &PruneRequest) -> Resu
         return dry_run(conn, request);
     }
     let mut report = PruneReport::default();
+    let holds_the_lock = transaction::is_open(conn)?;
     for target in plan(conn, request)? {
         loop {
+            let started = Instant::now();
             let (part, is_all) = step(conn, request, &target)?;
             report += part;
             if is_all {
                 break;
+            }
+            if !holds_the_lock {
+                let_others_in(started);
             }
         }
     }
@@ -304,6 +314,12 @@ pub(crate) fn prune(conn: &mut SqliteConnection, request: &PruneRequest) -> Resu
         reclaim_space(conn)?;
     }
     Ok(report)
+}
+
+/// Waits for as long as a step took. A connection that waits for the lock only looks now and then whether it is free,
+/// and would hardly ever find it so between steps that follow at once.
+pub(crate) fn let_others_in(started: Instant) {
+    std::thread::sleep(started.elapsed().min(LONGEST_PAUSE));
 }
 
 pub(crate) fn reclaim_space(conn: &mut SqliteConnection) -> Result<()> {

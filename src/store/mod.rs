@@ -283,11 +283,13 @@ impl SessionStore {
         for target in self.0.read(|conn| prune::plan(conn, request))? {
             loop {
                 let (request, target) = (request.clone(), target.clone());
+                let started = std::time::Instant::now();
                 let (part, is_all) = self.0.write_owned(move |conn| prune::step(conn, &request, &target))?;
                 report += part;
                 if is_all {
                     break;
                 }
+                prune::let_others_in(started);
             }
         }
         if request.reclaims_space() {
