@@ -203,7 +203,8 @@ CREATE TABLE agent_session_store_events (
 -- A table may lack the column `event_index`. Joined by the names that both sides share with a table that has this one
 -- column and no row, it is there in any case, and NULL where it was missing.
 
--- Where every event has its index, they only have to be put in order, for which there is an index.
+-- Where every event has its index, they only have to be put in order, for which there is an index. Elsewhere the
+-- limit is 0, and nothing is read.
 INSERT INTO agent_session_store_events (
     id, event_index, session_id, created_at, connection_id, sender, payload_json
 )
@@ -221,11 +222,11 @@ FROM (
             WHEN created_at IS NULL THEN 'created_at' WHEN connection_id IS NULL THEN 'connection_id'
             WHEN sender IS NULL THEN 'sender' WHEN payload_json IS NULL THEN 'payload_json' END AS missing
     FROM events NATURAL LEFT JOIN (SELECT NULL AS event_index WHERE false)
-    WHERE NOT EXISTS (
-        SELECT 1 FROM events NATURAL LEFT JOIN (SELECT NULL AS event_index WHERE false) WHERE event_index IS NULL
-    )
 )
-ORDER BY session_id, event_index, id;
+ORDER BY session_id, event_index, id
+LIMIT CASE WHEN EXISTS (
+    SELECT 1 FROM events NATURAL LEFT JOIN (SELECT NULL AS event_index WHERE false) WHERE event_index IS NULL
+) THEN 0 ELSE -1 END;
 
 -- The rows that follow arrive in this order, so the index grows at its end.
 DROP INDEX IF EXISTS idx_events_session_order;
@@ -254,9 +255,9 @@ FROM (
             events.rowid AS place, CAST(id AS TEXT) AS text_id,
             coalesce(event_index, row_number() OVER (PARTITION BY session_id ORDER BY created_at, id)) AS event_index
         FROM events NATURAL LEFT JOIN (SELECT NULL AS event_index WHERE false)
-        WHERE EXISTS (
+        LIMIT CASE WHEN EXISTS (
             SELECT 1 FROM events NATURAL LEFT JOIN (SELECT NULL AS event_index WHERE false) WHERE event_index IS NULL
-        )
+        ) THEN -1 ELSE 0 END
     ) AS placed
     CROSS JOIN events ON events.rowid = place
 );
