@@ -46,14 +46,24 @@ pub(crate) fn reading<T>(
 }
 
 pub(crate) fn end<T>(conn: &mut SqliteConnection, work: impl FnOnce(&mut SqliteConnection) -> Result<T>) -> Result<T> {
-    match work(conn) {
-        Ok(value) => {
-            Manager::commit_transaction(conn)?;
-            Ok(value)
-        }
-        Err(error) => {
-            let _ = Manager::rollback_transaction(conn);
-            Err(error)
+    let mut open = Open { conn, is_settled: false };
+    let value = work(open.conn)?;
+    open.is_settled = true;
+    Manager::commit_transaction(open.conn)?;
+    Ok(value)
+}
+
+/// A transaction that has begun. Left by an error or a panic, it is rolled back.
+struct Open<'a> {
+    conn: &'a mut SqliteConnection,
+    is_settled: bool,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            // Fails where SQLite has rolled back already.
+            let _ = Manager::rollback_transaction(self.conn);
         }
     }
 }

@@ -11,9 +11,9 @@ use std::thread;
 use std::time::Duration;
 
 use agent_session_store::diesel::connection::SimpleConnection;
-use agent_session_store::{Error, JournalMode, ListEventsRequest, SessionStore};
+use agent_session_store::{Error, JournalMode, ListEventsRequest, Selection, SessionPersistDriver, SessionStore};
 use common::watch::{Moment, Watch};
-use common::{TempDb, event};
+use common::{TempDb, event, session};
 
 /// What a host can do to make a write fail, each by the name of the session that it happens to.
 const REFUSALS: &str = "
@@ -193,4 +193,27 @@ fn a_panic_while_reading_does_not_keep_the_connection() {
         .count();
     assert_eq!(panics, 20);
     store.close().unwrap();
+}
+
+#[test]
+fn a_panic_in_an_export_leaves_no_reader_in_the_past() {
+    let db = TempDb::new();
+    let store = SessionStore::builder().readers(1).open(db.path()).unwrap();
+    store.update_session(&session("one")).unwrap();
+    let stopped = catch_unwind(AssertUnwindSafe(|| {
+        store.export_with_progress(std::io::sink(), &Selection::all(), |_| panic!("on purpose"))
+    }));
+    assert!(stopped.is_err());
+    store.update_session(&session("two")).unwrap();
+    assert_eq!(store.get_session("two").unwrap(), Some(session("two")));
+    store.backup_to(db.folder().join("copy.db")).unwrap();
+
+    // A connection of the caller's is in no transaction either.
+    let mut conn = db.connect();
+    let stopped = catch_unwind(AssertUnwindSafe(|| {
+        conn.export_with_progress(std::io::sink(), &Selection::all(), |_| panic!("on purpose"))
+    }));
+    assert!(stopped.is_err());
+    conn.update_session(&session("three")).unwrap();
+    assert_eq!(store.get_session("three").unwrap(), Some(session("three")));
 }

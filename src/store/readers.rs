@@ -81,7 +81,7 @@ impl Readers {
     }
 }
 
-/// A connection on loan. It is given back even if its user panics: reading leaves nothing behind.
+/// A connection on loan. If its user panics, it is not given back but closed: nobody knows what it was doing.
 struct Loan<'a> {
     readers: &'a Readers,
     conn: Option<SqliteConnection>,
@@ -91,7 +91,7 @@ impl Drop for Loan<'_> {
     fn drop(&mut self) {
         let mut pool = self.readers.pool();
         let conn = self.conn.take();
-        if pool.is_closed {
+        if pool.is_closed || std::thread::panicking() {
             drop(conn);
         } else {
             pool.idle.extend(conn);
