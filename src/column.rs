@@ -48,6 +48,11 @@ where
 }
 
 impl<T> Column<T> {
+    /// The value, where there is one.
+    pub(crate) fn ok(self) -> Option<T> {
+        self.0.ok()
+    }
+
     fn is_unexpected_null(&self) -> bool {
         matches!(&self.0, Err(cause) if cause.is::<UnexpectedNullError>())
     }
@@ -88,7 +93,7 @@ impl Column<StoredText> {
     }
 
     /// As much of it as can be shown.
-    fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         match &self.0 {
             Ok(text) => text.0.clone(),
             Err(cause) => cause.downcast_ref::<NotText>().map_or_else(|| "NULL".to_owned(), |not| not.shown.clone()),

@@ -5,6 +5,7 @@ use diesel::result::Error as DieselError;
 use diesel::sql_types::{BigInt, Text};
 use serde::{Deserialize, Serialize};
 
+use crate::column::{Column, StoredText, Whole};
 use crate::error::{Error, Result};
 use crate::event::SessionEvent;
 use crate::pragma;
@@ -36,18 +37,31 @@ pub struct Stats {
 }
 
 /// How much one session holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, QueryableByName)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionStats {
-    /// The session.
-    #[diesel(sql_type = Text)]
+    /// The session; as much of its id as can be shown, where that is no text.
     pub session_id: String,
     /// Its events.
-    #[diesel(sql_type = BigInt)]
     pub events: i64,
     /// The bytes of their payloads.
-    #[diesel(sql_type = BigInt)]
     pub payload_bytes: i64,
+}
+
+#[derive(QueryableByName)]
+struct SessionStatsRow {
+    #[diesel(sql_type = Text)]
+    session_id: Column<StoredText>,
+    #[diesel(sql_type = BigInt)]
+    events: i64,
+    #[diesel(sql_type = BigInt)]
+    payload_bytes: i64,
+}
+
+impl From<SessionStatsRow> for SessionStats {
+    fn from(SessionStatsRow { session_id, events, payload_bytes }: SessionStatsRow) -> Self {
+        Self { session_id: session_id.shown(), events, payload_bytes }
+    }
 }
 
 pub(crate) fn stats(conn: &mut SqliteConnection) -> Result<Stats> {
@@ -67,13 +81,14 @@ pub(crate) fn stats(conn: &mut SqliteConnection) -> Result<Stats> {
 }
 
 pub(crate) fn session_stats(conn: &mut SqliteConnection) -> Result<Vec<SessionStats>> {
-    Ok(diesel::sql_query(
+    let rows: Vec<SessionStatsRow> = diesel::sql_query(
         "SELECT session_id, count(event_id) AS events, coalesce(sum(bytes), 0) AS payload_bytes FROM ( \
              SELECT session_id, id AS event_id, length(CAST(payload_json AS BLOB)) AS bytes FROM events \
              UNION ALL SELECT id, NULL, NULL FROM sessions) \
          GROUP BY session_id ORDER BY session_id",
     )
-    .load(conn)?)
+    .load(conn)?;
+    Ok(rows.into_iter().map(SessionStats::from).collect())
 }
 
 /// What is wrong with a database. Each list holds the first hundred findings at most.
@@ -101,18 +116,33 @@ pub struct CheckReport {
 }
 
 /// An index that several events of a session share.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, QueryableByName)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DuplicateIndex {
-    /// The session.
-    #[diesel(sql_type = Text)]
+    /// The session; as much of its id as can be shown, where that is no text.
     pub session_id: String,
     /// The index.
-    #[diesel(sql_type = BigInt)]
     pub event_index: i64,
     /// How many events share it.
-    #[diesel(sql_type = BigInt)]
     pub events: i64,
+}
+
+#[derive(QueryableByName)]
+struct DuplicateIndexRow {
+    #[diesel(sql_type = Text)]
+    session_id: Column<StoredText>,
+    #[diesel(sql_type = BigInt)]
+    event_index: Column<Whole>,
+    #[diesel(sql_type = BigInt)]
+    events: i64,
+}
+
+impl DuplicateIndexRow {
+    /// None where the index is no number, which is another finding.
+    fn finding(self) -> Option<DuplicateIndex> {
+        let Whole(event_index) = self.event_index.ok()?;
+        Some(DuplicateIndex { session_id: self.session_id.shown(), event_index, events: self.events })
+    }
 }
 
 impl CheckReport {
@@ -133,7 +163,7 @@ const MOST: usize = 100;
 #[derive(QueryableByName)]
 struct SessionId {
     #[diesel(sql_type = Text)]
-    session_id: String,
+    session_id: Column<StoredText>,
 }
 
 pub(crate) fn check(conn: &mut SqliteConnection) -> Result<CheckReport> {
@@ -166,7 +196,7 @@ fn look(conn: &mut SqliteConnection) -> Result<CheckReport> {
             "SELECT session_id, event_index, count(*) AS events FROM events \
              GROUP BY session_id, event_index HAVING count(*) > 1 LIMIT {MOST}"
         ));
-        let duplicate_indexes = damage.aside(duplicate_indexes.load(conn))?;
+        let duplicate_indexes: Vec<DuplicateIndexRow> = damage.aside(duplicate_indexes.load(conn))?;
         let has_events_legacy = diesel::dsl::sql::<diesel::sql_types::Bool>(
             "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE lower(name) = 'events_legacy')",
         );
@@ -177,8 +207,8 @@ fn look(conn: &mut SqliteConnection) -> Result<CheckReport> {
         Ok(CheckReport {
             integrity,
             undecodable,
-            without_record: without_record.into_iter().map(|row| row.session_id).collect(),
-            duplicate_indexes,
+            without_record: without_record.into_iter().map(|row| row.session_id.shown()).collect(),
+            duplicate_indexes: duplicate_indexes.into_iter().filter_map(DuplicateIndexRow::finding).collect(),
             has_events_legacy,
         })
     })

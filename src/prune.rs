@@ -8,6 +8,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use serde::{Deserialize, Serialize};
 
+use crate::column::{Column, StoredText};
 use crate::error::Result;
 use crate::transaction;
 
@@ -153,7 +154,12 @@ const DOOMED: &str = "destroyed_at < ?1 OR created_at < ?2";
 #[derive(QueryableByName)]
 struct Id {
     #[diesel(sql_type = Text)]
-    id: String,
+    id: Column<StoredText>,
+}
+
+/// The ids that a session can have; rows of another one stay where they are, for a check to find.
+fn readable(rows: Vec<Id>) -> impl Iterator<Item = String> {
+    rows.into_iter().filter_map(|row| row.id.ok()).map(|text| text.0)
 }
 
 #[derive(QueryableByName)]
@@ -178,21 +184,21 @@ pub(crate) fn plan(conn: &mut SqliteConnection, request: &PruneRequest) -> Resul
             .bind::<Nullable<BigInt>, _>(request.destroyed_before)
             .bind::<Nullable<BigInt>, _>(request.created_before)
             .load(conn)?;
-        targets.extend(sessions.into_iter().map(|row| Target::Session(row.id)));
+        targets.extend(readable(sessions).map(Target::Session));
         if request.orphans_before.is_some() {
             let orphans: Vec<Id> = diesel::sql_query(
                 "SELECT DISTINCT session_id AS id FROM events \
                  WHERE NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.id = events.session_id)",
             )
             .load(conn)?;
-            targets.extend(orphans.into_iter().map(|row| Target::Orphans(row.id)));
+            targets.extend(readable(orphans).map(Target::Orphans));
         }
         if let Some(most) = request.max_events_per_session {
             let long: Vec<Id> =
                 diesel::sql_query("SELECT session_id AS id FROM events GROUP BY session_id HAVING count(*) > ?")
                     .bind::<BigInt, _>(i64::from(most))
                     .load(conn)?;
-            targets.extend(long.into_iter().map(|row| Target::Excess(row.id)));
+            targets.extend(readable(long).map(Target::Excess));
         }
         Ok(targets)
     })

@@ -6,9 +6,9 @@ mod common;
 use agent_session_store::diesel::SqliteConnection;
 use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::{
-    CheckReport, DuplicateIndex, Error, SessionPersistDriver, SessionStats, SessionStore, Stats,
+    CheckReport, DuplicateIndex, Error, PruneRequest, SessionPersistDriver, SessionStats, SessionStore, Stats,
 };
-use common::{TempDb, event, json, session};
+use common::{TempDb, event, json, millis, session};
 
 /// Two sessions and three events, all of them sound.
 fn filled() -> (TempDb, SqliteConnection) {
@@ -191,5 +191,30 @@ fn pages_of_other_bytes_are_found_whichever_they_are() {
             assert!(!report.is_sound(), "page {page} filled with {bytes:#x}");
             assert!(std::fs::read(db.path()).unwrap() == damaged);
         }
+    }
+}
+
+#[test]
+fn a_session_id_that_is_no_text_is_a_finding_and_hides_nothing() {
+    for value in ["CAST(x'ff' AS TEXT)", "x'ff'"] {
+        let db = TempDb::new();
+        let mut conn = db.migrated();
+        conn.insert_events(&[event("a", "one", 1), event("b", "one", 2), event("c", "one", 3)]).unwrap();
+        let plain = db.plain();
+        plain.execute_batch(&format!("UPDATE events SET session_id = {value} WHERE id = 'b'")).unwrap();
+        plain.execute_batch("UPDATE events SET event_index = 'x' WHERE id IN ('a', 'c')").unwrap();
+
+        let report = conn.check().unwrap();
+        assert_eq!(report.undecodable.len(), 3, "{report:?}");
+        assert_eq!(report.without_record.len(), 2, "{report:?}");
+        // An index that is no number is none that could be shared.
+        assert_eq!(report.duplicate_indexes, [], "{report:?}");
+        let stats = conn.session_stats().unwrap();
+        assert_eq!(stats.iter().map(|session| session.events).sum::<i64>(), 3);
+
+        // What no session can be named for stays where it is.
+        let everything = PruneRequest::new().max_events_per_session(0).orphans_before(millis(i64::from(i32::MAX)));
+        assert_eq!(conn.prune(&everything).unwrap().events, 2);
+        assert_eq!(conn.stats().unwrap().events, 1);
     }
 }
