@@ -88,7 +88,8 @@ struct Attached {
 
 /// Copies a table into its new form, and puts a host's indexes and triggers back on it.
 fn rebuild(conn: &mut SqliteConnection, wanted: &Wanted) -> Result<()> {
-    if pragma::read(conn, "foreign_keys")? == 1 && is_referred_to(conn, wanted)? {
+    let is_there = find(conn, wanted.name)?.is_some() || find(conn, LEFTOVER)?.is_some();
+    if is_there && pragma::read(conn, "foreign_keys")? == 1 && is_referred_to(conn, wanted)? {
         let reason = format!(
             "the table {} has to be rebuilt and another table refers to it: migrate outside a transaction, where \
              foreign key enforcement can be switched off",
@@ -105,7 +106,8 @@ fn rebuild(conn: &mut SqliteConnection, wanted: &Wanted) -> Result<()> {
     .bind::<Text, _>(wanted.leftover.unwrap_or(wanted.name))
     .load(conn)?;
     attached.retain(|found| {
-        found.name != "idx_events_session_created" && own_indexes().all(|(name, _)| found.name != name)
+        let name = found.name.to_lowercase();
+        name != "idx_events_session_created" && own_indexes().all(|(own, _)| name != own)
     });
     for Attached { kind, name, .. } in &attached {
         conn.batch_execute(&format!("DROP {kind} \"{}\"", name.replace('"', "\"\"")))?;

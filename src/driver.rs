@@ -125,6 +125,9 @@ pub trait SessionPersistDriver {
 
     /// Stores an event: inserts it, or overwrites every column of the one with its id. Its session need not exist.
     ///
+    /// Overwriting takes two statements, the first of which finds that the id is there; a `BEFORE INSERT` trigger of
+    /// yours sees both.
+    ///
     /// # Errors
     ///
     /// Whatever the database reports; then nothing was written.

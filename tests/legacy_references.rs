@@ -227,3 +227,44 @@ fn inside_a_transaction_it_takes_part_in_it() {
         is_sound(&db.plain());
     }
 }
+
+#[test]
+fn inside_a_transaction_a_fresh_file_takes_no_harm_from_tables_that_refer_to_what_is_not_there_yet() {
+    let db = file_of("CREATE TABLE notes (session_id TEXT REFERENCES sessions(id) ON DELETE CASCADE)");
+    let mut conn = db.connect();
+    conn.batch_execute("PRAGMA foreign_keys = ON").unwrap();
+    conn.begin_test_transaction().unwrap();
+    migrate(&mut conn).unwrap();
+    conn.batch_execute("INSERT INTO notes VALUES ('nobody')").unwrap_err();
+}
+
+#[test]
+fn a_text_of_the_hosts_that_is_no_reference_stays() {
+    for way in ways() {
+        let db = file_of("CREATE TABLE notes (text TEXT DEFAULT '\"events_legacy\"')");
+        way.go(&db).unwrap();
+        let conn = db.plain();
+        conn.execute_batch("INSERT INTO notes DEFAULT VALUES").unwrap();
+        assert_eq!(lines(&conn, "SELECT text FROM notes"), ["\"events_legacy\""], "{way:?}");
+    }
+}
+
+#[test]
+fn names_in_another_case_end_as_ours() {
+    for way in ways() {
+        let db = file_of(
+            "CREATE TABLE Sessions (id TEXT PRIMARY KEY, agent TEXT NOT NULL, agent_session_id TEXT NOT NULL, \
+             last_connection_id TEXT NOT NULL, created_at INTEGER NOT NULL, destroyed_at INTEGER, sandbox_id TEXT, \
+             session_init_json TEXT, config_options_json TEXT, modes_json TEXT); \
+             CREATE TABLE EVENTS (id INTEGER PRIMARY KEY, event_index INTEGER, session_id TEXT, created_at INTEGER, \
+             connection_id TEXT, sender TEXT, payload_json TEXT); \
+             CREATE INDEX IDX_EVENTS_SESSION_ORDER ON events (session_id, event_index, id); \
+             INSERT INTO events VALUES (1, 1, 's', 1, 'c', 'client', '{}')",
+        );
+        way.go(&db).unwrap_or_else(|error| panic!("{way:?}: {error}"));
+        let tables = "SELECT name FROM sqlite_master WHERE lower(name) IN ('sessions', 'events') ORDER BY 1";
+        assert_eq!(lines(&db.plain(), tables), ["events", "sessions"], "{way:?}");
+        assert_eq!(lines(&db.plain(), "SELECT id FROM events"), ["1"], "{way:?}");
+        is_sound(&db.plain());
+    }
+}

@@ -67,7 +67,7 @@ SELECT json_extract('{}', 'agent-session-store: the table sessions carries the '
     || ', which a rebuild would drop; drop it and create it again afterwards, or use the crate''s migrate()')
 FROM sqlite_master
 WHERE lower(tbl_name) = 'sessions' AND type IN ('index', 'trigger') AND sql IS NOT NULL
-    AND name NOT IN ('idx_sessions_order', 'idx_sessions_agent', 'idx_sessions_sandbox', 'idx_sessions_live',
+    AND lower(name) NOT IN ('idx_sessions_order', 'idx_sessions_agent', 'idx_sessions_sandbox', 'idx_sessions_live',
         'idx_sessions_destroyed');
 
 SELECT json_extract('{}', 'agent-session-store: the table sessions has several rows with the id ' || quote(text_id))
@@ -156,7 +156,7 @@ SELECT json_extract('{}', 'agent-session-store: the table ' || tbl_name || ' car
     || ', which a rebuild would drop; drop it and create it again afterwards, or use the crate''s migrate()')
 FROM sqlite_master
 WHERE lower(tbl_name) IN ('events', 'events_legacy') AND type IN ('index', 'trigger') AND sql IS NOT NULL
-    AND name NOT IN ('idx_events_session_order', 'idx_events_session_created');
+    AND lower(name) NOT IN ('idx_events_session_order', 'idx_events_session_created');
 
 -- Two rows may share an id as text where it is no key, or a key of any type, or a blob. Looked for only there.
 SELECT json_extract('{}', 'agent-session-store: the table events has several rows with the id ' || quote(text_id))
@@ -296,7 +296,12 @@ ALTER TABLE agent_session_store_events RENAME TO events;
 -- The reference driver renames `events` to `events_legacy`, and SQLite makes foreign keys, views and triggers follow.
 -- They mean `events` again.
 PRAGMA writable_schema = ON;
-UPDATE sqlite_master SET sql = replace(sql, '"events_legacy"', '"events"') WHERE sql LIKE '%"events_legacy"%';
+UPDATE sqlite_master
+SET sql = CASE type WHEN 'table'
+    THEN replace(replace(sql, 'REFERENCES "events_legacy"', 'REFERENCES "events"'),
+        'references "events_legacy"', 'references "events"')
+    ELSE replace(sql, '"events_legacy"', '"events"') END
+WHERE sql LIKE '%"events_legacy"%';
 PRAGMA writable_schema = RESET;
 
 -- @section indexes

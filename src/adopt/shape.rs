@@ -88,6 +88,7 @@ pub(super) enum Plan {
 
 /// A table as it was found.
 pub(super) struct Found {
+    name: String,
     kind: String,
     sql: String,
     columns: Vec<ColumnInfo>,
@@ -95,6 +96,8 @@ pub(super) struct Found {
 
 #[derive(QueryableByName)]
 struct TableInfo {
+    #[diesel(sql_type = Text)]
+    name: String,
     #[diesel(sql_type = Text)]
     kind: String,
     #[diesel(sql_type = Text)]
@@ -116,21 +119,21 @@ struct ColumnInfo {
 pub(super) fn find(conn: &mut SqliteConnection, name: &str) -> Result<Option<Found>> {
     let table: Option<TableInfo> = diesel::sql_query(
         "SELECT CASE WHEN list.type = 'table' AND list.wr THEN 'table without rowids' \
-             WHEN list.type = 'virtual' THEN 'virtual table' ELSE list.type END AS kind, master.sql AS sql \
+             WHEN list.type = 'virtual' THEN 'virtual table' ELSE list.type END AS kind, master.name AS name, master.sql AS sql \
          FROM sqlite_master AS master JOIN pragma_table_list(master.name) AS list ON list.schema = 'main' \
          WHERE lower(master.name) = ? AND master.type IN ('table', 'view')",
     )
     .bind::<Text, _>(name)
     .get_result(conn)
     .optional()?;
-    let Some(TableInfo { kind, sql }) = table else { return Ok(None) };
+    let Some(TableInfo { name: found_name, kind, sql }) = table else { return Ok(None) };
     let columns = diesel::sql_query(
         "SELECT lower(name) AS name, upper(trim(type)) AS declared, \"notnull\" AS not_null, pk AS key \
          FROM pragma_table_xinfo(?, 'main')",
     )
     .bind::<Text, _>(name)
     .load(conn)?;
-    Ok(Some(Found { kind, sql, columns }))
+    Ok(Some(Found { name: found_name, kind, sql, columns }))
 }
 
 impl Found {
@@ -159,7 +162,8 @@ pub(super) fn plan(conn: &mut SqliteConnection, wanted: &Wanted) -> Result<Plan>
     {
         return beside_host_columns(&found, wanted, &extra.name);
     }
-    if means(&found.sql) != means(wanted.reference) {
+    // Where the name is written in another case, only a copy can be named anew.
+    if found.name != wanted.name || means(&found.sql) != means(wanted.reference) {
         return Ok(Plan::Rebuild);
     }
     // The new declaration says NOT NULL, so it has to be true. The rebuild names the row.

@@ -154,7 +154,8 @@ impl SessionStoreBuilder {
 
     /// Whether to open the file for reading alone; `false` unless set. The file must exist and be
     /// [migrated](crate::migrate); otherwise, and at every write, the answer is
-    /// [`Error::ReadOnly`](crate::Error::ReadOnly). Journal mode and durability do not apply.
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly). Journal mode and durability do not apply. A file with a write-ahead log
+    /// needs its `-shm` file even to be read: its folder has to be writable, or the two files have to be there already.
     ///
     /// ```
     /// # use agent_session_store::SessionStore;
