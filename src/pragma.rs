@@ -34,3 +34,11 @@ where
     restored?;
     Ok(value)
 }
+
+/// Moves what the write-ahead log holds into the file, as far as other connections let it.
+pub(crate) fn checkpoint(conn: &mut SqliteConnection) -> QueryResult<()> {
+    // Right after a migration SQLite has its view of the schema to renew. Where the checkpoint has to do it, it finds
+    // itself in a read transaction of its own and gives up.
+    conn.batch_execute("SELECT 1 FROM sqlite_master LIMIT 1")?;
+    conn.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)")
+}

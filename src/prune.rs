@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, StoredText};
 use crate::error::Result;
+use crate::pragma;
 use crate::transaction;
 
 /// Rows that one step deletes at most, so that a writer waits for milliseconds only.
@@ -301,35 +302,41 @@ pub(crate) fn prune(conn: &mut SqliteConnection, request: &PruneRequest) -> Resu
     if request.is_dry_run() {
         return dry_run(conn, request);
     }
-    let mut report = PruneReport::default();
-    let holds_the_lock = transaction::is_open(conn)?;
-    for target in plan(conn, request)? {
-        loop {
-            let started = Instant::now();
-            let (part, is_all) = step(conn, request, &target)?;
-            report += part;
-            if is_all {
-                break;
-            }
-            if !holds_the_lock {
-                let_others_in(started);
-            }
-        }
-    }
+    // In a transaction of the caller's, a pause would only hold the lock for longer.
+    let pauses = !transaction::is_open(conn)?;
+    let report = in_steps(plan(conn, request)?, pauses, |target| step(conn, request, target))?;
     if request.reclaims_space() {
         reclaim_space(conn)?;
     }
     Ok(report)
 }
 
-/// Waits for as long as a step took. A connection that waits for the lock only looks now and then whether it is free,
-/// and would hardly ever find it so between steps that follow at once.
-pub(crate) fn let_others_in(started: Instant) {
-    std::thread::sleep(started.elapsed().min(LONGEST_PAUSE));
+/// Takes the steps that the targets need, and after each waits for as long as it took. A connection that waits for the
+/// lock only looks now and then whether it is free, and would hardly ever find it so between steps that follow at once.
+pub(crate) fn in_steps(
+    targets: Vec<Target>,
+    pauses: bool,
+    mut step: impl FnMut(&Target) -> Result<(PruneReport, bool)>,
+) -> Result<PruneReport> {
+    let mut report = PruneReport::default();
+    for target in targets {
+        loop {
+            let started = Instant::now();
+            let (part, is_all) = step(&target)?;
+            report += part;
+            if is_all {
+                break;
+            }
+            if pauses {
+                std::thread::sleep(started.elapsed().min(LONGEST_PAUSE));
+            }
+        }
+    }
+    Ok(report)
 }
 
 pub(crate) fn reclaim_space(conn: &mut SqliteConnection) -> Result<()> {
     conn.batch_execute("VACUUM")?;
     // With a write-ahead log, the file shrinks when the log is moved into it.
-    Ok(conn.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)")?)
+    Ok(pragma::checkpoint(conn)?)
 }

@@ -36,6 +36,7 @@ use crate::error::Result;
 use crate::event::SessionEvent;
 use crate::inspect::{CheckReport, SessionStats, Stats};
 use crate::page::ListPage;
+use crate::pragma;
 use crate::prune::{self, PruneReport, PruneRequest};
 use crate::request::{ListEventsRequest, ListSessionsRequest};
 use crate::session::SessionRecord;
@@ -279,19 +280,11 @@ impl SessionStore {
         if request.is_dry_run() {
             return self.0.read(|conn| prune::dry_run(conn, request));
         }
-        let mut report = PruneReport::default();
-        for target in self.0.read(|conn| prune::plan(conn, request))? {
-            loop {
-                let (request, target) = (request.clone(), target.clone());
-                let started = std::time::Instant::now();
-                let (part, is_all) = self.0.write_owned(move |conn| prune::step(conn, &request, &target))?;
-                report += part;
-                if is_all {
-                    break;
-                }
-                prune::let_others_in(started);
-            }
-        }
+        let targets = self.0.read(|conn| prune::plan(conn, request))?;
+        let report = prune::in_steps(targets, true, |target| {
+            let (request, target) = (request.clone(), target.clone());
+            self.0.write_owned(move |conn| prune::step(conn, &request, &target))
+        })?;
         if request.reclaims_space() {
             self.reclaim_space()?;
         }
@@ -516,7 +509,7 @@ impl Connections {
         let conn = self.writer.close();
         self.readers.close();
         match conn {
-            Some(mut conn) if self.writes_a_file => connection::checkpoint(&mut conn),
+            Some(mut conn) if self.writes_a_file => Ok(pragma::checkpoint(&mut conn)?),
             _ => Ok(()),
         }
     }
