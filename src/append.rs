@@ -115,7 +115,7 @@ pub(crate) fn append(
                 continue;
             }
             let stored: SessionEvent = match by_id(&event.id).get_result(conn).optional()? {
-                None if next.is_none() => return Err(exhausted(&event.id)),
+                None if next.is_none() => return Err(Error::IndexesExhausted { session_id: session_id.to_owned() }),
                 stored => stored.ok_or(diesel::result::Error::NotFound)?,
             };
             if !event.is_stored_as(&stored, session_id) {
@@ -131,9 +131,4 @@ pub(crate) fn append(
             _ => Ok(indexes),
         }
     })
-}
-
-fn exhausted(id: &str) -> Error {
-    let source = "the session ends at the greatest index there is, and has none left for it".into();
-    Error::Decode { table: "events", id: id.to_owned(), column: "event_index", source }
 }

@@ -82,7 +82,7 @@ impl<'a> Row<'a> {
 
 #[cold]
 fn undecoded(table: &'static str, id: String, column: &'static str, source: Cause) -> Cause {
-    Error::Decode { table, id, column, source }.into()
+    Error::Decode { table, id, column, source, after: None }.into()
 }
 
 impl Column<StoredText> {

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use diesel::SqliteConnection;
 
 use crate::append::{self, NewEvent};
+use crate::backup;
 use crate::error::Result;
 use crate::event::{self, SessionEvent};
 use crate::inspect::{self, CheckReport, SessionStats, Stats};
@@ -624,7 +625,7 @@ impl SessionPersistDriver for SqliteConnection {
     }
 
     fn backup_to(&mut self, path: impl AsRef<Path>) -> Result<()> {
-        transfer::backup(self, path.as_ref())
+        backup::backup(self, path.as_ref())
     }
 
     fn stats(&mut self) -> Result<Stats> {

@@ -6,6 +6,10 @@ use std::fmt;
 use diesel::result::{ConnectionError, DatabaseErrorKind};
 use serde_json::error::Category;
 
+use crate::cursor::Cursor;
+use crate::prune::PruneReport;
+use crate::transfer::Progress;
+
 /// A `Result` whose error is this crate's [`enum@Error`] unless another is named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -48,6 +52,8 @@ pub enum Error {
         column: &'static str,
         /// Why it cannot be decoded.
         source: Cause,
+        /// Where the listing goes on after the row, if the error comes from a listing.
+        after: Option<Cursor>,
     },
     /// An append that asked for a certain end found another one: somebody else was faster. Nothing was written.
     AppendConflict {
@@ -65,6 +71,11 @@ pub enum Error {
         /// The session of the event that has it.
         session_id: String,
     },
+    /// The session ends at the greatest index there is, so nothing can be appended to it. Nothing was written.
+    IndexesExhausted {
+        /// The session.
+        session_id: String,
+    },
     /// There is no session with this id, neither a record nor events.
     SessionNotFound {
         /// The id.
@@ -79,8 +90,17 @@ pub enum Error {
     Import {
         /// The number of the line, from 1.
         line: u64,
+        /// What was imported before.
+        done: Progress,
         /// What is wrong with it.
         source: Cause,
+    },
+    /// A call that works in steps failed after some of them; what they did stays. Called again, it goes on from there.
+    Unfinished {
+        /// What was done.
+        done: Done,
+        /// Why it did not get further.
+        source: Box<Error>,
     },
     /// A file could not be read or written.
     Io {
@@ -91,6 +111,11 @@ pub enum Error {
     NotMigrated {
         /// What SQLite said.
         source: diesel::result::Error,
+    },
+    /// The tables have a form that can only be used once they are migrated, and this connection may not write.
+    MigrationNeeded {
+        /// What is old about them.
+        reason: String,
     },
     /// The file cannot be brought to this crate's schema without losing something. Nothing was changed.
     CannotMigrate {
@@ -146,6 +171,36 @@ pub enum Error {
     },
 }
 
+/// What a call that works in steps had done when it failed; see [`Error::Unfinished`].
+///
+/// ```
+/// use agent_session_store::{Done, PruneReport};
+///
+/// let done = Done::Pruned(PruneReport { sessions: 0, events: 500 });
+/// assert_eq!(done.to_string(), "0 sessions and 500 events were deleted");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Done {
+    /// These are gone.
+    Pruned(PruneReport),
+    /// These are stored.
+    Imported(Progress),
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pruned(PruneReport { sessions, events }) => {
+                write!(f, "{sessions} sessions and {events} events were deleted")
+            }
+            Self::Imported(Progress { sessions, events }) => {
+                write!(f, "{sessions} sessions and {events} events were imported")
+            }
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -156,7 +211,7 @@ impl fmt::Display for Error {
                 _ => write!(f, "the text is not JSON: {source}"),
             },
             Self::InvalidCursor { reason } => write!(f, "the cursor cannot be used: {reason}"),
-            Self::Decode { table, id, column, source } => {
+            Self::Decode { table, id, column, source, .. } => {
                 write!(f, "cannot decode column {column} of the {table} row with id {id:?}: {source}")
             }
             Self::AppendConflict { session_id, expected, last_index } => {
@@ -169,14 +224,23 @@ impl fmt::Display for Error {
             Self::EventIdTaken { id, session_id } => {
                 write!(f, "the id {id:?} is taken by an event of session {session_id:?} that is not the same")
             }
+            Self::IndexesExhausted { session_id } => {
+                write!(f, "session {session_id:?} ends at the greatest index there is")
+            }
             Self::SessionNotFound { id } => write!(f, "there is no session {id:?}"),
             Self::SessionExists { id } => write!(f, "there is a session {id:?} already"),
-            Self::Import { line, source } => write!(f, "cannot import line {line}: {source}"),
+            Self::Import { line, source, .. } => write!(f, "cannot import line {line}: {source}"),
+            Self::Unfinished { done, source } => write!(f, "{done}, then it failed: {source}"),
             Self::Io { source } => write!(f, "reading or writing failed: {source}"),
             Self::NotMigrated { source } => write!(
                 f,
                 "the database has not been migrated ({source}): call agent_session_store::migrate \
                  or run the crate's MIGRATIONS first"
+            ),
+            Self::MigrationNeeded { reason } => write!(
+                f,
+                "the database has to be migrated before it can be read, {reason}: open it for writing once, or call \
+                 agent_session_store::migrate"
             ),
             Self::CannotMigrate { reason } => write!(f, "cannot migrate the database, nothing was changed: {reason}"),
             Self::Migration { source } => write!(f, "the migration failed and was rolled back: {source}"),
@@ -199,6 +263,7 @@ impl StdError for Error {
             Self::InvalidJson { source } => Some(source),
             Self::Decode { source, .. } | Self::Migration { source } | Self::Import { source, .. } => Some(&**source),
             Self::Open { source, .. } => Some(source),
+            Self::Unfinished { source, .. } => Some(&**source),
             Self::NotMigrated { source }
             | Self::NotADatabase { source }
             | Self::ReadOnly { source }
@@ -209,6 +274,8 @@ impl StdError for Error {
             Self::InvalidCursor { .. }
             | Self::AppendConflict { .. }
             | Self::EventIdTaken { .. }
+            | Self::IndexesExhausted { .. }
+            | Self::MigrationNeeded { .. }
             | Self::SessionNotFound { .. }
             | Self::SessionExists { .. }
             | Self::CannotMigrate { .. }

@@ -49,6 +49,7 @@ pub mod schema;
 
 mod adopt;
 mod append;
+mod backup;
 mod column;
 #[cfg(feature = "contract")]
 pub mod contract;
@@ -76,7 +77,7 @@ mod walk;
 pub use append::NewEvent;
 pub use cursor::Cursor;
 pub use driver::SessionPersistDriver;
-pub use error::{Error, Result};
+pub use error::{Done, Error, Result};
 pub use event::{Sender, SessionEvent, UnknownSender};
 pub use inspect::{CheckReport, DuplicateIndex, SessionStats, Stats};
 pub use json::Json;

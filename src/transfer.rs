@@ -1,4 +1,4 @@
-//! Getting data out and in: JSON Lines, and whole files.
+//! Getting data out and in as JSON Lines.
 //!
 //! The format, one JSON object a line:
 //!
@@ -13,22 +13,19 @@
 //! columns are strings here: so they come back byte for byte, white space and line breaks included, whatever reads
 //! and writes the lines in between.
 
-use std::io::{BufRead, Write};
-use std::path::Path;
+mod export;
+mod import;
 
 use chrono::{DateTime, Utc};
-use diesel::prelude::*;
-use diesel::sql_types::Text;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::export::export;
+pub(crate) use self::import::{Import, import};
 use crate::error::{Error, Result};
-use crate::event::{self, Sender, SessionEvent};
+use crate::event::{Sender, SessionEvent};
 use crate::json::Json;
-use crate::page::ListPage;
-use crate::pragma;
-use crate::request::{ListEventsRequest, ListSessionsRequest};
-use crate::session::{self, SessionRecord};
-use crate::transaction;
+use crate::request::ListSessionsRequest;
+use crate::session::SessionRecord;
 
 const FORMAT: &str = "agent-session-store";
 const VERSION: u32 = 1;
@@ -96,12 +93,6 @@ pub struct Progress {
 
 /// What a progress callback is called after: this many events, and every session.
 const EVENTS_PER_CALL: u64 = 1_000;
-
-/// What an export reads at a time, so that large payloads do not make it large.
-const PAGE_EVENTS: u32 = 1_000;
-const PAGE_BYTES: usize = 1_000_000;
-/// What its writer gets at a time.
-const CHUNK_BYTES: usize = 64 * 1024;
 
 #[derive(Serialize, Deserialize)]
 struct Header {
@@ -220,273 +211,4 @@ impl TryFrom<EventLine> for SessionEvent {
             payload: Json::parse(line.payload_json)?,
         })
     }
-}
-
-// ---- out ----
-
-struct Export<'a, W> {
-    writer: W,
-    /// Lines that the writer does not have yet.
-    text: Vec<u8>,
-    progress: Progress,
-    report: &'a mut dyn FnMut(Progress),
-}
-
-/// Writes the selection, as it is at one moment, page by page.
-pub(crate) fn export<W: Write>(
-    conn: &mut SqliteConnection,
-    writer: W,
-    selection: &Selection,
-    report: &mut dyn FnMut(Progress),
-) -> Result<Progress> {
-    transaction::reading(conn, |conn| {
-        let mut export = Export { writer, text: Vec::new(), progress: Progress::default(), report };
-        export.line(&Header { format: FORMAT.to_owned(), version: VERSION })?;
-        match &selection.0 {
-            Selected::All => {
-                export.sessions(conn, ListSessionsRequest::new())?;
-                export.without_record(conn)?;
-            }
-            Selected::One(id) => {
-                let record = session::get(conn, id)?;
-                export.session(conn, id, record)?;
-            }
-            Selected::Matching(request) => export.sessions(conn, request.clone())?,
-        }
-        export.hand_over()?;
-        export.writer.flush()?;
-        Ok(export.progress)
-    })
-}
-
-impl<W: Write> Export<'_, W> {
-    fn line<T: Serialize>(&mut self, line: &T) -> Result<()> {
-        serde_json::to_writer(&mut self.text, line).map_err(std::io::Error::from)?;
-        self.text.push(b'\n');
-        if self.text.len() < CHUNK_BYTES { Ok(()) } else { self.hand_over() }
-    }
-
-    fn hand_over(&mut self) -> Result<()> {
-        self.writer.write_all(&self.text)?;
-        self.text.clear();
-        Ok(())
-    }
-
-    fn sessions(&mut self, conn: &mut SqliteConnection, mut request: ListSessionsRequest) -> Result<()> {
-        loop {
-            let page = session::list(conn, &request)?;
-            for session in page.items {
-                let id = session.id.clone();
-                self.session(conn, &id, Some(session))?;
-            }
-            let Some(cursor) = page.next_cursor else { return Ok(()) };
-            request = request.cursor(cursor);
-        }
-    }
-
-    /// One id at a time, each a seek, so that their number does not matter.
-    fn without_record(&mut self, conn: &mut SqliteConnection) -> Result<()> {
-        let mut next = event::first_session_after(conn, None)?;
-        while let Some(id) = next {
-            if session::get(conn, &id)?.is_none() {
-                self.session(conn, &id, None)?;
-            }
-            next = event::first_session_after(conn, Some(&id))?;
-        }
-        Ok(())
-    }
-
-    fn session(&mut self, conn: &mut SqliteConnection, id: &str, record: Option<SessionRecord>) -> Result<()> {
-        let is_known = record.is_some();
-        if let Some(record) = record {
-            let events = Some(event::count(conn, id)?);
-            self.line(&Line::Session(SessionLine { events, ..record.into() }))?;
-        }
-        let mut request = ListEventsRequest::new(id).limit(PAGE_EVENTS).max_bytes(PAGE_BYTES);
-        let before = self.progress.events;
-        loop {
-            let ListPage { items, next_cursor } = event::list(conn, &request)?;
-            for event in items {
-                self.line(&Line::Event(event.into()))?;
-                self.progress.events += 1;
-                if self.progress.events.is_multiple_of(EVENTS_PER_CALL) {
-                    (self.report)(self.progress);
-                }
-            }
-            let Some(cursor) = next_cursor else { break };
-            request = request.cursor(cursor);
-        }
-        if is_known || self.progress.events > before {
-            self.progress.sessions += 1;
-            (self.report)(self.progress);
-        }
-        Ok(())
-    }
-}
-
-// ---- in ----
-
-/// An import, session by session.
-pub(crate) struct Import<R> {
-    reader: R,
-    /// The number of the line that was read last.
-    line: u64,
-    /// A line that was read and not used yet, or why it could not be.
-    next: Option<Result<Line>>,
-    pub(crate) progress: Progress,
-}
-
-impl<R: BufRead> Import<R> {
-    pub(crate) fn new(reader: R) -> Result<Self> {
-        let mut import = Self { reader, line: 0, next: None, progress: Progress::default() };
-        let header: Option<Header> = import.read()?;
-        match header {
-            Some(header) if header.format == FORMAT && header.version == VERSION => {}
-            Some(Header { format, version }) => {
-                return Err(
-                    import.error(format!("it says {format:?} version {version}, not {FORMAT:?} version {VERSION}"))
-                );
-            }
-            None => return Err(import.error("there is no header")),
-        }
-        import.next = import.read().transpose();
-        Ok(import)
-    }
-
-    /// The next line that is not blank.
-    fn read<T: serde::de::DeserializeOwned>(&mut self) -> Result<Option<T>> {
-        let mut text = Vec::new();
-        loop {
-            text.clear();
-            if self.reader.read_until(b'\n', &mut text)? == 0 {
-                return Ok(None);
-            }
-            self.line += 1;
-            if !text.trim_ascii().is_empty() {
-                return serde_json::from_slice(&text).map(Some).map_err(|error| self.error(error));
-            }
-        }
-    }
-
-    fn error(&self, source: impl Into<crate::error::Cause>) -> Error {
-        // An empty file lacks its first line.
-        Error::Import { line: self.line.max(1), source: source.into() }
-    }
-
-    /// Brings in one session, all or nothing. Says whether there was one.
-    pub(crate) fn session(&mut self, conn: &mut SqliteConnection, report: &mut dyn FnMut(Progress)) -> Result<bool> {
-        let before = self.progress;
-        let result = transaction::atomically(conn, |conn| self.session_lines(conn, report));
-        match result {
-            Ok(true) => report(self.progress),
-            Ok(false) => {}
-            Err(_) => self.progress = before,
-        }
-        result
-    }
-
-    fn session_lines(&mut self, conn: &mut SqliteConnection, report: &mut dyn FnMut(Progress)) -> Result<bool> {
-        let (id, announced) = match self.next.take().transpose()? {
-            None => return Ok(false),
-            Some(Line::Session(line)) => {
-                let of_session = (line.id.clone(), line.events);
-                SessionRecord::try_from(line)
-                    .and_then(|record| session::restore(conn, &record))
-                    .map_err(|error| self.about_line(error))?;
-                self.next = self.read().transpose();
-                of_session
-            }
-            Some(Line::Event(line)) => {
-                let of_session = (line.session_id.clone(), None);
-                self.next = Some(Ok(Line::Event(line)));
-                of_session
-            }
-        };
-        self.progress.sessions += 1;
-        let before = self.progress.events;
-        loop {
-            let found = self.progress.events - before;
-            match self.next.take() {
-                Some(Ok(Line::Event(line))) if line.session_id == id => {
-                    SessionEvent::try_from(line)
-                        .and_then(|event| event::restore(conn, &event))
-                        .map_err(|error| self.about_line(error))?;
-                }
-                // It may be one of this session's, unless those are all there.
-                Some(Err(error)) if announced != Some(found) => return Err(error),
-                next => {
-                    self.next = next;
-                    return match announced {
-                        Some(events) if events != found => {
-                            Err(self.error(format!("session {id:?} has {found} of its {events} events")))
-                        }
-                        _ => Ok(true),
-                    };
-                }
-            }
-            self.progress.events += 1;
-            if self.progress.events.is_multiple_of(EVENTS_PER_CALL) {
-                report(self.progress);
-            }
-            self.next = self.read().transpose();
-        }
-    }
-
-    /// What a line holds is that line's error; the state of the database is not.
-    fn about_line(&self, error: Error) -> Error {
-        match error {
-            Error::Busy { .. } | Error::DiskFull { .. } | Error::ReadOnly { .. } | Error::NotMigrated { .. } => error,
-            error => self.error(error),
-        }
-    }
-}
-
-pub(crate) fn import<R: BufRead>(
-    conn: &mut SqliteConnection,
-    reader: R,
-    report: &mut dyn FnMut(Progress),
-) -> Result<Progress> {
-    let mut import = Import::new(reader)?;
-    while import.session(conn, report)? {}
-    Ok(import.progress)
-}
-
-// ---- whole files ----
-
-/// Copies the database as it is at one moment, into a file that must not exist.
-pub(crate) fn backup(conn: &mut SqliteConnection, path: &Path) -> Result<()> {
-    let Some(name) = path.to_str() else {
-        let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, "SQLite needs a path that is UTF-8");
-        return Err(Error::Io { source });
-    };
-    // The name is taken first, so that nothing is overwritten; SQLite accepts an empty file.
-    std::fs::File::create_new(path)?;
-    // A connection that may only read its own database may write another one only without this.
-    let copied = pragma::with(conn, "query_only", 0, |conn| {
-        diesel::sql_query("VACUUM INTO ?").bind::<Text, _>(plain_file(name)).execute(conn)
-    });
-    let result = match copied {
-        Ok(_) => sync(path).map_err(Error::from),
-        Err(error) => Err(error.into()),
-    };
-    if result.is_err() {
-        // Nothing but what was begun here.
-        let _ = std::fs::remove_file(path);
-    }
-    result
-}
-
-/// Puts a new file on the disk: what is in it and, where folders can be opened, its name.
-fn sync(path: &Path) -> std::io::Result<()> {
-    std::fs::File::open(path)?.sync_all()?;
-    if cfg!(unix) {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        std::fs::File::open(folder)?.sync_all()?;
-    }
-    Ok(())
-}
-
-/// A path that SQLite does not take for a URI or for memory.
-fn plain_file(name: &str) -> String {
-    if name.starts_with("file:") || name.starts_with(':') { format!("./{name}") } else { name.to_owned() }
 }

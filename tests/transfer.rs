@@ -254,7 +254,7 @@ fn a_line_that_cannot_be_used_is_named_and_its_session_left_out() {
                 conn.import(text.as_bytes())
             };
             let error = result.unwrap_err();
-            let Error::Import { line, source } = &error else { panic!("{says}: {error}") };
+            let Error::Import { line, source, .. } = &error else { panic!("{says}: {error}") };
             assert_eq!(*line, number, "{error}");
             assert!(source.to_string().contains(says), "{error}");
             assert_eq!(tables(&db).map(|table| table.len()), [sessions, events], "{error}");

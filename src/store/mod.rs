@@ -31,6 +31,7 @@ use self::readers::Readers;
 use self::verbs::{argument_type, forwarded_verbs, from_owned};
 use self::writer::Writer;
 use crate::append::NewEvent;
+use crate::backup;
 use crate::driver::SessionPersistDriver;
 use crate::error::Result;
 use crate::event::SessionEvent;
@@ -40,7 +41,7 @@ use crate::pragma;
 use crate::prune::{self, PruneReport, PruneRequest};
 use crate::request::{ListEventsRequest, ListSessionsRequest};
 use crate::session::SessionRecord;
-use crate::transfer::{self, Import, Progress, Selection};
+use crate::transfer::{Import, Progress, Selection};
 use crate::walk::walk;
 
 /// Sessions and events in a database file of the store's own making: connections, settings, migration and threads are
@@ -398,7 +399,7 @@ impl SessionStore {
     /// # Ok::<(), agent_session_store::Error>(())
     /// ```
     pub fn backup_to(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.0.read(|conn| transfer::backup(conn, path.as_ref()))
+        self.0.read(|conn| backup::backup(conn, path.as_ref()))
     }
 
     /// Closes the store, for every clone of it: waits for the writes that were begun, moves the write-ahead log into
