@@ -18,6 +18,9 @@ const UP: &str = include_str!("../migrations/0000-00-00-475301_sessions_and_even
 /// Where an interrupted rebuild of the reference driver leaves the events.
 const LEFTOVER: &str = "events_legacy";
 
+/// Removes what the SQL keeps its marks in.
+pub(crate) const CLOSE_GUARD: &str = "DROP TABLE IF EXISTS temp.agent_session_store_guard";
+
 /// Runs the migration, all or nothing, with foreign key enforcement off as long as it takes.
 pub(crate) fn in_own_transaction(conn: &mut SqliteConnection) -> Result<()> {
     if transaction::is_open(conn)? {
@@ -27,30 +30,48 @@ pub(crate) fn in_own_transaction(conn: &mut SqliteConnection) -> Result<()> {
 }
 
 fn adopt(conn: &mut SqliteConnection) -> Result<()> {
+    open_guard(conn)?;
     run_section(conn, "names")?;
     let sessions = plan(conn, &SESSIONS)?;
-    let events = match find(conn, LEFTOVER)? {
-        // An interrupted rebuild: both tables become one.
-        Some(leftover) => {
-            leftover.check_is_ours(LEFTOVER, &EVENTS)?;
-            plan(conn, &EVENTS)?;
-            Plan::Rebuild
-        }
-        None => plan(conn, &EVENTS)?,
-    };
+    let events = plan_events(conn)?;
     carry_out(conn, &SESSIONS, sessions)?;
     carry_out(conn, &EVENTS, events)?;
     bring_references_back(conn)?;
     settle_indexes(conn)?;
-    run_section(conn, "indexes")
+    create_indexes(conn)?;
+    close_guard(conn)
+}
+
+fn plan_events(conn: &mut SqliteConnection) -> Result<Plan> {
+    let Some(leftover) = find(conn, LEFTOVER)? else { return plan(conn, &EVENTS) };
+    // An interrupted rebuild: both tables become one.
+    leftover.check_is_ours(LEFTOVER, &EVENTS)?;
+    plan(conn, &EVENTS)?;
+    Ok(Plan::Rebuild)
+}
+
+/// The declarations of those of our indexes that are missing. What is no table has none.
+fn missing_indexes(conn: &mut SqliteConnection) -> QueryResult<Vec<String>> {
+    let found: Vec<String> = diesel::dsl::sql::<Text>(
+        "SELECT lower(name) FROM main.sqlite_master \
+         WHERE type IN ('table', 'index') AND lower(tbl_name) IN ('sessions', 'events')",
+    )
+    .load(conn)?;
+    let is_there = |name: &str| found.iter().any(|found| found == name);
+    let missing = own_indexes().filter(|index| is_there(index.table) && !is_there(index.name));
+    Ok(missing.map(|index| index.sql).collect())
 }
 
 fn carry_out(conn: &mut SqliteConnection, wanted: &Wanted, plan: Plan) -> Result<()> {
     match plan {
+        Plan::Create => {
+            let declaration = table_declaration(wanted.name).replacen("CREATE TABLE ", "CREATE TABLE main.", 1);
+            Ok(conn.batch_execute(&declaration)?)
+        }
         Plan::Declare => declare(conn, "table", wanted.name, &table_declaration(wanted.name)),
         Plan::Add(columns) => {
             for column in columns {
-                conn.batch_execute(&format!("ALTER TABLE {} ADD COLUMN {column} TEXT", wanted.name))?;
+                conn.batch_execute(&format!("ALTER TABLE main.{} ADD COLUMN {column} TEXT", wanted.name))?;
             }
             Ok(())
         }
@@ -58,9 +79,20 @@ fn carry_out(conn: &mut SqliteConnection, wanted: &Wanted, plan: Plan) -> Result
     }
 }
 
-/// Runs one part of the migration's SQL.
+/// The table that the SQL keeps its marks in. Here every error ends the migration, so it only has to be there.
+fn open_guard(conn: &mut SqliteConnection) -> Result<()> {
+    run_section(conn, "guard")?;
+    let begun = "INSERT INTO temp.agent_session_store_guard VALUES ('begin', true), ('begin', true)";
+    Ok(conn.batch_execute(begun)?)
+}
+
+fn close_guard(conn: &mut SqliteConnection) -> Result<()> {
+    Ok(conn.batch_execute(CLOSE_GUARD)?)
+}
+
+/// Runs one part of the migration's SQL. The transaction may be the caller's, so no part of it may end it.
 fn run_section(conn: &mut SqliteConnection, name: &str) -> Result<()> {
-    conn.batch_execute(section(name)).map_err(refusal)
+    conn.batch_execute(&section(name).replace("INSERT OR ROLLBACK", "INSERT")).map_err(refusal)
 }
 
 fn section(name: &str) -> &'static str {
@@ -88,8 +120,7 @@ struct Attached {
 
 /// Copies a table into its new form, and puts a host's indexes and triggers back on it.
 fn rebuild(conn: &mut SqliteConnection, wanted: &Wanted) -> Result<()> {
-    let is_there = find(conn, wanted.name)?.is_some() || find(conn, LEFTOVER)?.is_some();
-    if is_there && pragma::read(conn, "foreign_keys")? == 1 && is_referred_to(conn, wanted)? {
+    if pragma::read(conn, "foreign_keys")? == 1 && is_referred_to(conn, wanted)? {
         let reason = format!(
             "the table {} has to be rebuilt and another table refers to it: migrate outside a transaction, where \
              foreign key enforcement can be switched off",
@@ -98,7 +129,7 @@ fn rebuild(conn: &mut SqliteConnection, wanted: &Wanted) -> Result<()> {
         return Err(Error::CannotMigrate { reason });
     }
     let mut attached: Vec<Attached> = diesel::sql_query(
-        "SELECT type AS kind, name, sql FROM sqlite_master \
+        "SELECT type AS kind, name, sql FROM main.sqlite_master \
          WHERE lower(tbl_name) IN (?, ?) AND type IN ('index', 'trigger') AND sql IS NOT NULL \
          ORDER BY rowid",
     )
@@ -107,10 +138,10 @@ fn rebuild(conn: &mut SqliteConnection, wanted: &Wanted) -> Result<()> {
     .load(conn)?;
     attached.retain(|found| {
         let name = found.name.to_lowercase();
-        name != "idx_events_session_created" && own_indexes().all(|(own, _)| name != own)
+        name != "idx_events_session_created" && own_indexes().all(|own| name != own.name)
     });
     for Attached { kind, name, .. } in &attached {
-        conn.batch_execute(&format!("DROP {kind} \"{}\"", name.replace('"', "\"\"")))?;
+        conn.batch_execute(&format!("DROP {kind} main.\"{}\"", name.replace('"', "\"\"")))?;
     }
     // The legacy rename leaves views and triggers that name the table alone, even while there is none.
     pragma::with(conn, "legacy_alter_table", 1, |conn| run_section(conn, wanted.name))?;
@@ -128,7 +159,7 @@ fn rebuild(conn: &mut SqliteConnection, wanted: &Wanted) -> Result<()> {
 
 fn is_referred_to(conn: &mut SqliteConnection, wanted: &Wanted) -> QueryResult<bool> {
     diesel::dsl::sql::<Bool>(
-        "SELECT EXISTS (SELECT 1 FROM sqlite_master AS child, pragma_foreign_key_list(child.name, 'main') AS parent \
+        "SELECT EXISTS (SELECT 1 FROM main.sqlite_master AS child, pragma_foreign_key_list(child.name, 'main') AS parent \
          WHERE child.type = 'table' AND lower(parent.\"table\") IN (",
     )
     .bind::<Text, _>(wanted.name)
@@ -140,7 +171,7 @@ fn is_referred_to(conn: &mut SqliteConnection, wanted: &Wanted) -> QueryResult<b
 
 /// When the reference driver renames `events`, SQLite rewrites what refers to it. The new `events` gets it back.
 fn bring_references_back(conn: &mut SqliteConnection) -> Result<()> {
-    let gone_astray = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE sql LIKE '%\"events_legacy\"%')";
+    let gone_astray = "SELECT EXISTS (SELECT 1 FROM main.sqlite_master WHERE sql LIKE '%\"events_legacy\"%')";
     if !diesel::dsl::sql::<Bool>(gone_astray).get_result(conn)? {
         return Ok(());
     }
@@ -152,19 +183,28 @@ fn bring_references_back(conn: &mut SqliteConnection) -> Result<()> {
     Err(Error::CannotMigrate { reason })
 }
 
-/// The indexes that a migrated database has: name and declaration, as the migration makes them and SQLite keeps them.
-fn own_indexes() -> impl Iterator<Item = (&'static str, String)> {
-    section("indexes").split(';').filter_map(|statement| {
-        let declared = statement.trim().strip_prefix("CREATE INDEX IF NOT EXISTS ")?;
-        Some((declared.split_once(' ')?.0, format!("CREATE INDEX {declared}")))
+/// An index that a migrated database has, as the migration makes it and SQLite keeps it.
+struct OwnIndex {
+    name: &'static str,
+    table: &'static str,
+    sql: String,
+}
+
+fn own_indexes() -> impl Iterator<Item = OwnIndex> {
+    UP.lines().filter_map(|line| {
+        let declared = line.strip_prefix("CREATE INDEX main.")?.strip_suffix(';')?;
+        let (name, rest) = declared.split_once(" ON agent_session_store_")?;
+        let (table, rest) = rest.split_once(' ')?;
+        Some(OwnIndex { name, table, sql: format!("CREATE INDEX {name} ON \"{table}\" {rest}") })
     })
 }
 
 /// Drops an index that has the name of one of ours and is another. One that is the same keeps its place and gets our
 /// words.
 fn settle_indexes(conn: &mut SqliteConnection) -> Result<()> {
-    for (name, sql) in own_indexes() {
-        let found: Option<String> = diesel::dsl::sql::<Text>("SELECT sql FROM sqlite_master WHERE lower(name) = ")
+    conn.batch_execute("DROP INDEX IF EXISTS main.idx_events_session_created")?;
+    for OwnIndex { name, sql, .. } in own_indexes() {
+        let found: Option<String> = diesel::dsl::sql::<Text>("SELECT sql FROM main.sqlite_master WHERE lower(name) = ")
             .bind::<Text, _>(name)
             .sql(" AND type = 'index'")
             .get_result(conn)
@@ -172,9 +212,16 @@ fn settle_indexes(conn: &mut SqliteConnection) -> Result<()> {
         match found {
             Some(found) if found == sql => {}
             Some(found) if means(&found) == means(&sql) => declare(conn, "index", name, &sql)?,
-            Some(_) => conn.batch_execute(&format!("DROP INDEX {name}"))?,
+            Some(_) => conn.batch_execute(&format!("DROP INDEX main.{name}"))?,
             None => {}
         }
+    }
+    Ok(())
+}
+
+fn create_indexes(conn: &mut SqliteConnection) -> Result<()> {
+    for sql in missing_indexes(conn)? {
+        conn.batch_execute(&sql.replacen("CREATE INDEX ", "CREATE INDEX main.", 1))?;
     }
     Ok(())
 }

@@ -93,13 +93,15 @@ fn run_plain(
     conn: &mut dyn BoxableConnection<Sqlite>,
 ) -> diesel::migration::Result<()> {
     let result = migration.run(conn);
-    if let Err(error) = &result
-        // Then the transaction is the caller's, and the script did not get further than trying to open its own.
-        && !error.to_string().contains("within a transaction")
-    {
-        // Fails where SQLite has already rolled back.
-        let _ = conn.batch_execute("ROLLBACK");
-        conn.batch_execute("PRAGMA legacy_alter_table = OFF; PRAGMA foreign_keys = ON")?;
+    if let Err(error) = &result {
+        // Otherwise the transaction is the caller's, and the script did not get further than trying to open its own.
+        if !error.to_string().contains("within a transaction") {
+            // Fails where SQLite has already rolled back.
+            let _ = conn.batch_execute("ROLLBACK");
+            conn.batch_execute("PRAGMA foreign_keys = ON")?;
+        }
+        conn.batch_execute("PRAGMA legacy_alter_table = OFF")?;
+        conn.batch_execute(adopt::CLOSE_GUARD)?;
     }
     result
 }
@@ -109,8 +111,8 @@ fn run_plain(
 ///
 /// It is all or nothing and may be called by any number of threads and processes at once: one migrates, the others
 /// wait for it, for as long as the connection's busy timeout says but at least five minutes. On a database that is
-/// up to date it only reads. Rows, other tables and other migrations stay as they are; so do the connection's
-/// settings.
+/// up to date it only reads. Rows, other tables and other migrations stay as
+/// they are; so do the connection's settings. Only the database `main` is looked at, not what is attached.
 ///
 /// Inside a transaction of yours it takes part in it. There it cannot switch off foreign key enforcement, so it
 /// refuses to rebuild a legacy table that another table refers to; call it outside then.
@@ -143,10 +145,8 @@ pub fn migrate(conn: &mut SqliteConnection) -> Result<()> {
 }
 
 fn run_pending(conn: &mut SqliteConnection) -> Result<()> {
-    match conn.run_pending_migrations(MIGRATIONS) {
-        Ok(_) => Ok(()),
-        Err(cause) => Err(migration_error(cause)),
-    }
+    conn.run_pending_migrations(MIGRATIONS).map_err(migration_error)?;
+    Ok(())
 }
 
 fn migration_error(cause: Cause) -> Error {
@@ -169,7 +169,7 @@ diesel::table! {
 /// Whether nothing is pending, found out without writing (Diesel's own question creates the bookkeeping table).
 fn is_current(conn: &mut SqliteConnection) -> Result<bool> {
     use diesel::sql_types::Bool;
-    let bookkeeping = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = '__diesel_schema_migrations')";
+    let bookkeeping = "SELECT EXISTS (SELECT 1 FROM main.sqlite_master WHERE name = '__diesel_schema_migrations')";
     if !diesel::dsl::sql::<Bool>(bookkeeping).get_result::<bool>(conn)? {
         return Ok(false);
     }

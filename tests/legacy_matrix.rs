@@ -40,11 +40,11 @@ fn every_shape_by_every_way() {
 #[test]
 fn again_by_any_way_changes_nothing() {
     for shape in shapes() {
-        for way in ways() {
+        for way in ways().into_iter().filter(|way| way.keeps_books()) {
             let db = legacy_file(&shape);
             way.go(&db).unwrap();
             let before = std::fs::read(db.path()).unwrap();
-            for again in ways() {
+            for again in ways().into_iter().filter(|way| way.keeps_books()) {
                 again.go(&db).unwrap();
                 assert!(std::fs::read(db.path()).unwrap() == before, "{shape} by {way:?}, then {again:?}");
             }

@@ -56,7 +56,7 @@ fn word_length(first: char, rest: &str) -> usize {
 pub(super) fn declare(conn: &mut SqliteConnection, kind: &str, name: &str, sql: &str) -> Result<()> {
     // A connection in defensive mode cannot. What is there means the same; it may stay.
     edit_schema(conn, |conn| {
-        diesel::sql_query("UPDATE sqlite_master SET sql = ? WHERE type = ? AND lower(name) = ?")
+        diesel::sql_query("UPDATE main.sqlite_master SET sql = ? WHERE type = ? AND lower(name) = ?")
             .bind::<Text, _>(sql)
             .bind::<Text, _>(kind)
             .bind::<Text, _>(name)
@@ -77,8 +77,8 @@ pub(super) fn edit_schema(
             return Ok(false);
         }
         work(conn)?;
-        let version = pragma::read(conn, "schema_version")?;
-        pragma::write(conn, "schema_version", version + 1)?;
+        let version = pragma::read(conn, "main.schema_version")?;
+        pragma::write(conn, "main.schema_version", version + 1)?;
         Ok(true)
     })
 }
@@ -86,7 +86,7 @@ pub(super) fn edit_schema(
 /// The declaration that a rebuilt table ends with, cut out of the migration.
 pub(super) fn table_declaration(table: &str) -> String {
     let body = UP
-        .split_once(&format!("CREATE TABLE agent_session_store_{table} "))
+        .split_once(&format!("CREATE TABLE main.agent_session_store_{table} "))
         .and_then(|(_, rest)| rest.split_once(';'))
         .map_or("", |(body, _)| body);
     format!("CREATE TABLE \"{table}\" {body}")

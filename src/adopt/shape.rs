@@ -79,6 +79,8 @@ pub(super) const EVENTS: Wanted = Wanted {
 
 /// What a table needs.
 pub(super) enum Plan {
+    /// It is not there.
+    Create,
     /// It means what ours means: only its declaration is written anew, the rows stay where they are.
     Declare,
     /// It has columns of the host's, which stay; these are added.
@@ -120,7 +122,7 @@ pub(super) fn find(conn: &mut SqliteConnection, name: &str) -> Result<Option<Fou
     let table: Option<TableInfo> = diesel::sql_query(
         "SELECT CASE WHEN list.type = 'table' AND list.wr THEN 'table without rowids' \
              WHEN list.type = 'virtual' THEN 'virtual table' ELSE list.type END AS kind, master.name AS name, master.sql AS sql \
-         FROM sqlite_master AS master JOIN pragma_table_list(master.name) AS list ON list.schema = 'main' \
+         FROM main.sqlite_master AS master JOIN pragma_table_list(master.name) AS list ON list.schema = 'main' \
          WHERE lower(master.name) = ? AND master.type IN ('table', 'view')",
     )
     .bind::<Text, _>(name)
@@ -156,7 +158,7 @@ impl Found {
 }
 
 pub(super) fn plan(conn: &mut SqliteConnection, wanted: &Wanted) -> Result<Plan> {
-    let Some(found) = find(conn, wanted.name)? else { return Ok(Plan::Rebuild) };
+    let Some(found) = find(conn, wanted.name)? else { return Ok(Plan::Create) };
     found.check_is_ours(wanted.name, wanted)?;
     if let Some(extra) = found.columns.iter().find(|column| !wanted.columns.iter().any(|wants| wants.0 == column.name))
     {
@@ -167,7 +169,7 @@ pub(super) fn plan(conn: &mut SqliteConnection, wanted: &Wanted) -> Result<Plan>
         return Ok(Plan::Rebuild);
     }
     // The new declaration says NOT NULL, so it has to be true. The rebuild names the row.
-    let null_id = format!("SELECT EXISTS (SELECT 1 FROM {} WHERE id IS NULL)", wanted.name);
+    let null_id = format!("SELECT EXISTS (SELECT 1 FROM main.{} WHERE id IS NULL)", wanted.name);
     let null_id: bool = diesel::dsl::sql::<Bool>(&null_id).get_result(conn)?;
     Ok(if null_id { Plan::Rebuild } else { Plan::Declare })
 }

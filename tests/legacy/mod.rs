@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use agent_session_store::diesel::SqliteConnection;
 use agent_session_store::diesel::connection::SimpleConnection;
@@ -24,13 +24,20 @@ pub enum Way {
     PlainSql,
     /// The CLI itself.
     Cli,
+    /// The plain SQL by a client that runs one statement after the other, and goes on after an error.
+    Regardless,
+    /// The plain SQL by SQLite's shell, which does the same.
+    Shell,
 }
 
-pub const IN_PROCESS: [Way; 3] = [Way::Migrate, Way::Harness, Way::PlainSql];
+pub const IN_PROCESS: [Way; 4] = [Way::Migrate, Way::Harness, Way::PlainSql, Way::Regardless];
 
 /// Every way that this machine has.
 pub fn ways() -> Vec<Way> {
     let mut ways = IN_PROCESS.to_vec();
+    if has_shell() {
+        ways.push(Way::Shell);
+    }
     match Command::new("diesel").arg("--version").output() {
         Ok(output) if output.status.success() => ways.push(Way::Cli),
         _ => println!("skipped: the diesel CLI is not on the PATH"),
@@ -38,8 +45,38 @@ pub fn ways() -> Vec<Way> {
     ways
 }
 
+/// Whether `sqlite3` is there. CI has to have it.
+pub fn has_shell() -> bool {
+    let found = Command::new("sqlite3").arg("--version").output().is_ok_and(|output| output.status.success());
+    if !found {
+        assert!(std::env::var_os("CI").is_none(), "SQLite's shell, sqlite3, is not on the PATH");
+        println!("SKIPPED: SQLite's shell, sqlite3, is not on the PATH, so nothing is tested through it");
+    }
+    found
+}
+
 pub fn migrations_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations")
+}
+
+fn script(name: &str) -> PathBuf {
+    migrations_folder().join("0000-00-00-475301_sessions_and_events").join(name)
+}
+
+/// The statements of the plain SQL. Each ends where a line ends with a semicolon.
+pub fn statements() -> Vec<String> {
+    let script = std::fs::read_to_string(script("up.sql")).unwrap();
+    let code: Vec<&str> = script.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+    let mut statements: Vec<String> = code.join("\n").split(";\n").map(|text| text.trim().to_owned()).collect();
+    statements.retain(|statement| !statement.is_empty());
+    assert!(statements.len() > 50, "{}", statements.len());
+    statements
+}
+
+/// SQLite's shell, run on a file with a script as its input.
+pub fn shell(options: &[&str], file: &Path, script: &Path) -> Output {
+    let input = std::fs::File::open(script).unwrap();
+    Command::new("sqlite3").args(options).arg(file).stdin(input).output().unwrap()
 }
 
 impl Way {
@@ -47,10 +84,17 @@ impl Way {
         matches!(self, Self::Migrate | Self::Harness)
     }
 
+    /// Whether it enters into Diesel's bookkeeping what it has done, and so does nothing the next time.
+    pub fn keeps_books(self) -> bool {
+        !matches!(self, Self::Regardless | Self::Shell)
+    }
+
     /// Goes it, and says why not.
     pub fn go(self, db: &TempDb) -> Result<(), String> {
-        if self == Self::Cli {
-            return self.cli(db, "run");
+        match self {
+            Self::Cli => return self.cli(db, "run"),
+            Self::Shell => return in_shell(db, "up.sql"),
+            _ => {}
         }
         let mut conn = db.connect();
         // As the bundled SQLite has it by default, and the system's may not.
@@ -72,20 +116,35 @@ impl Way {
                     Err(error) => Err(error.to_string()),
                 }
             }
-            Self::Cli => unreachable!("the CLI takes a file"),
+            Self::Regardless => {
+                let mut result = Ok(());
+                for statement in statements() {
+                    let outcome = conn.batch_execute(&statement).map_err(|error| error.to_string());
+                    result = result.and(outcome);
+                }
+                result
+            }
+            Self::Cli | Self::Shell => unreachable!("{self:?} takes a file"),
         }
     }
 
     pub fn revert(self, db: &TempDb) -> Result<(), String> {
-        let result = match self {
-            Self::Cli => return self.cli(db, "revert"),
+        match self {
+            Self::Cli => self.cli(db, "revert"),
+            Self::Shell => in_shell(db, "down.sql"),
+            Self::Regardless => db
+                .connect()
+                .batch_execute(&std::fs::read_to_string(script("down.sql")).unwrap())
+                .map_err(|error| error.to_string()),
             Self::PlainSql => db
                 .connect()
                 .revert_last_migration(FileBasedMigrations::from_path(migrations_folder()).unwrap())
-                .map(drop),
-            Self::Migrate | Self::Harness => db.connect().revert_last_migration(MIGRATIONS).map(drop),
-        };
-        result.map_err(|error| error.to_string())
+                .map(drop)
+                .map_err(|error| error.to_string()),
+            Self::Migrate | Self::Harness => {
+                db.connect().revert_last_migration(MIGRATIONS).map(drop).map_err(|error| error.to_string())
+            }
+        }
     }
 
     fn cli(self, db: &TempDb, verb: &str) -> Result<(), String> {
@@ -103,6 +162,16 @@ impl Way {
             .unwrap();
         if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
     }
+}
+
+/// Runs a script in the shell, and says what it has said.
+fn in_shell(db: &TempDb, name: &str) -> Result<(), String> {
+    // As the bundled SQLite has it by default, and the system's does not.
+    let output = shell(&["-cmd", "PRAGMA foreign_keys = ON"], &db.path(), &script(name));
+    assert_eq!(output.stdout, b"", "{}", String::from_utf8_lossy(&output.stdout));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.success(), said.is_empty(), "{said}");
+    if said.is_empty() { Ok(()) } else { Err(said) }
 }
 
 /// The reason that `migrate` gives for refusing.

@@ -1,0 +1,102 @@
+//! The tables are those of `main`. A database that is attached to the connection may have tables of the same names;
+//! nobody looks at them, and nothing in that file changes.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
+mod common;
+mod legacy;
+
+use agent_session_store::MIGRATIONS;
+use agent_session_store::diesel::SqliteConnection;
+use agent_session_store::diesel::connection::SimpleConnection;
+use common::TempDb;
+use diesel_migrations::MigrationHarness;
+use legacy::{IN_PROCESS, Way, dump, file_of, is_sound, rows, schema, shape_sql};
+
+/// What a host may have in the other file: tables of ours, of any age, and whatever else has a name that we use.
+fn others() -> Vec<TempDb> {
+    let migrated = TempDb::new();
+    drop(migrated.migrated());
+    let hosts = "
+        CREATE TABLE agent_session_store_sessions (mine TEXT);
+        CREATE TABLE agent_session_store_events (mine TEXT);
+        CREATE TABLE marks (event_id REFERENCES events(id) ON DELETE CASCADE);
+        INSERT INTO marks SELECT id FROM events;
+        CREATE INDEX mine ON events (sender);
+        CREATE TRIGGER seen AFTER INSERT ON events BEGIN DELETE FROM marks; END;
+        CREATE VIEW agents AS SELECT agent FROM sessions;";
+    vec![
+        migrated,
+        file_of(&shape_sql("current")),
+        file_of(&(shape_sql("ids_integer") + hosts)),
+        file_of(&shape_sql("interrupted_half")),
+        file_of(
+            "CREATE TABLE events (happened TEXT); CREATE VIEW sessions AS SELECT 1; CREATE TABLE events_legacy (a)",
+        ),
+    ]
+}
+
+/// Brings files of many shapes to the schema, on connections that the other file is attached to.
+fn beside(other: &TempDb, way: Way, shape: &str) {
+    let context = format!("{shape} by {way:?} beside {:?}", dump(&other.plain()).first());
+    let run = |db: &TempDb| {
+        let mut conn = db.connect();
+        attach(&mut conn, other);
+        way.go_on(&mut conn).unwrap_or_else(|error| panic!("{context}: {error}"));
+    };
+    let alone = file_of(&shape_sql(shape));
+    way.go(&alone).unwrap();
+    let before = std::fs::read(other.path()).unwrap();
+    let db = file_of(&shape_sql(shape));
+    run(&db);
+    let conn = db.plain();
+    assert_eq!((schema(&conn), rows(&conn)), (schema(&alone.plain()), rows(&alone.plain())), "{context}");
+    is_sound(&conn);
+    // There is nothing to do, and nothing is done.
+    run(&db);
+    assert_eq!((schema(&conn), rows(&conn)), (schema(&alone.plain()), rows(&alone.plain())), "{context}");
+    assert!(std::fs::read(other.path()).unwrap() == before, "{context}: the other file has changed");
+}
+
+fn attach(conn: &mut SqliteConnection, other: &TempDb) {
+    conn.batch_execute(&format!("PRAGMA foreign_keys = ON; ATTACH '{}' AS other", other.path().display())).unwrap();
+}
+
+#[test]
+fn only_main_is_migrated() {
+    for other in others() {
+        for way in IN_PROCESS {
+            for shape in ["empty", "only_events", "only_sessions", "current", "ids_integer", "interrupted_alone"] {
+                beside(&other, way, shape);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_refusal_changes_neither() {
+    for way in IN_PROCESS {
+        let other = file_of(&shape_sql("ids_integer"));
+        let db = file_of("CREATE TABLE events (happened TEXT)");
+        let before = (dump(&db.plain()), std::fs::read(other.path()).unwrap());
+        let mut conn = db.connect();
+        attach(&mut conn, &other);
+        let error = way.go_on(&mut conn).unwrap_err();
+        assert!(error.contains("the table events has no column id"), "{way:?}: {error}");
+        drop(conn);
+        assert!((dump(&db.plain()), std::fs::read(other.path()).unwrap()) == before, "{way:?}");
+    }
+}
+
+#[test]
+fn reverting_drops_the_indexes_of_main() {
+    let other = TempDb::new();
+    drop(other.migrated());
+    let before = std::fs::read(other.path()).unwrap();
+    let db = TempDb::new();
+    let mut conn = db.migrated();
+    attach(&mut conn, &other);
+    conn.batch_execute("DROP INDEX main.idx_sessions_live").unwrap();
+    conn.revert_last_migration(MIGRATIONS).unwrap();
+    assert!(std::fs::read(other.path()).unwrap() == before);
+    assert!(!schema(&db.plain()).iter().any(|line| line.contains("idx_sessions")));
+}
