@@ -3,6 +3,8 @@
 mod declaration;
 mod shape;
 
+use std::sync::LazyLock;
+
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Text};
@@ -11,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::pragma;
 use crate::transaction;
 use declaration::{declare, edit_schema, means, table_declaration};
-use shape::{EVENTS, Plan, SESSIONS, Wanted, find, plan};
+use shape::{EVENTS, Plan, SESSIONS, Wanted, find, is_usable, plan};
 
 const UP: &str = include_str!("../migrations/0000-00-00-475301_sessions_and_events/up.sql");
 
@@ -50,6 +52,56 @@ fn plan_events(conn: &mut SqliteConnection) -> Result<Plan> {
     Ok(Plan::Rebuild)
 }
 
+/// Whether a database that has been migrated is still complete: both tables with their columns, their indexes, and no
+/// table that an interrupted rebuild has left. It only reads.
+pub(crate) fn is_complete(conn: &mut SqliteConnection) -> Result<bool> {
+    Ok(has_declared_schema(conn)?
+        || (is_usable(conn, &SESSIONS)?
+            && is_usable(conn, &EVENTS)?
+            && !has_leftover(conn)?
+            && missing_indexes(conn)?.is_empty()))
+}
+
+/// Makes a database complete that has been migrated before. Unlike the first time, a table that can be used stays as
+/// it is, whatever else a host has declared on it since.
+pub(crate) fn complete(conn: &mut SqliteConnection) -> Result<()> {
+    open_guard(conn)?;
+    run_section(conn, "names")?;
+    let sessions = if is_usable(conn, &SESSIONS)? { Plan::Keep } else { plan(conn, &SESSIONS)? };
+    let events = if has_leftover(conn)? {
+        plan_events(conn)?
+    } else if is_usable(conn, &EVENTS)? {
+        Plan::Keep
+    } else {
+        plan(conn, &EVENTS)?
+    };
+    carry_out(conn, &SESSIONS, sessions)?;
+    carry_out(conn, &EVENTS, events)?;
+    bring_references_back(conn)?;
+    create_indexes(conn)?;
+    close_guard(conn)
+}
+
+/// Whether the schema is, to the letter, what the migration leaves: one query, for the case that there is nothing to do.
+fn has_declared_schema(conn: &mut SqliteConnection) -> QueryResult<bool> {
+    // Cut out of the migration once: this is asked at every opening.
+    static WANTED: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let tables = [&SESSIONS, &EVENTS].map(|wanted| table_declaration(wanted.name));
+        tables.into_iter().chain(own_indexes().map(|index| index.sql)).collect()
+    });
+    let found: Vec<String> = diesel::dsl::sql::<Text>(
+        "SELECT sql FROM main.sqlite_master WHERE type IN ('table', 'index') AND sql IS NOT NULL \
+         AND (tbl_name IN ('sessions', 'events') OR lower(name) = 'events_legacy')",
+    )
+    .load(conn)?;
+    Ok(WANTED.iter().all(|sql| found.contains(sql)) && !found.iter().any(|sql| sql.contains(LEFTOVER)))
+}
+
+/// Whether an interrupted rebuild has left its table. One of that name that has other columns is the host's own.
+fn has_leftover(conn: &mut SqliteConnection) -> Result<bool> {
+    Ok(find(conn, LEFTOVER)?.is_some_and(|leftover| leftover.check_is_ours(LEFTOVER, &EVENTS).is_ok()))
+}
+
 /// The declarations of those of our indexes that are missing. What is no table has none.
 fn missing_indexes(conn: &mut SqliteConnection) -> QueryResult<Vec<String>> {
     let found: Vec<String> = diesel::dsl::sql::<Text>(
@@ -64,6 +116,7 @@ fn missing_indexes(conn: &mut SqliteConnection) -> QueryResult<Vec<String>> {
 
 fn carry_out(conn: &mut SqliteConnection, wanted: &Wanted, plan: Plan) -> Result<()> {
     match plan {
+        Plan::Keep => Ok(()),
         Plan::Create => {
             let declaration = table_declaration(wanted.name).replacen("CREATE TABLE ", "CREATE TABLE main.", 1);
             Ok(conn.batch_execute(&declaration)?)

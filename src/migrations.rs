@@ -111,8 +111,12 @@ fn run_plain(
 ///
 /// It is all or nothing and may be called by any number of threads and processes at once: one migrates, the others
 /// wait for it, for as long as the connection's busy timeout says but at least five minutes. On a database that is
-/// up to date it only reads. Rows, other tables and other migrations stay as
+/// up to date it only reads, and of the tables only their declarations. Rows, other tables and other migrations stay as
 /// they are; so do the connection's settings. Only the database `main` is looked at, not what is attached.
+///
+/// What Diesel's bookkeeping says is checked: a table or an index of ours that is missing all the same is created, a
+/// legacy table that has come back is migrated. A table that has all our columns stays, whatever else you have
+/// declared on it.
 ///
 /// Inside a transaction of yours it takes part in it. There it cannot switch off foreign key enforcement, so it
 /// refuses to rebuild a legacy table that another table refers to; call it outside then.
@@ -146,7 +150,7 @@ pub fn migrate(conn: &mut SqliteConnection) -> Result<()> {
 
 fn run_pending(conn: &mut SqliteConnection) -> Result<()> {
     conn.run_pending_migrations(MIGRATIONS).map_err(migration_error)?;
-    Ok(())
+    if adopt::is_complete(conn)? { Ok(()) } else { adopt::complete(conn) }
 }
 
 fn migration_error(cause: Cause) -> Error {
@@ -166,7 +170,8 @@ diesel::table! {
     }
 }
 
-/// Whether nothing is pending, found out without writing (Diesel's own question creates the bookkeeping table).
+/// Whether nothing is pending, found out without writing (Diesel's own question creates the bookkeeping table), and the
+/// tables are what the bookkeeping says they are.
 fn is_current(conn: &mut SqliteConnection) -> Result<bool> {
     use diesel::sql_types::Bool;
     let bookkeeping = "SELECT EXISTS (SELECT 1 FROM main.sqlite_master WHERE name = '__diesel_schema_migrations')";
@@ -180,5 +185,5 @@ fn is_current(conn: &mut SqliteConnection) -> Result<bool> {
         .filter(__diesel_schema_migrations::version.eq_any(&ours))
         .count()
         .get_result(conn)?;
-    Ok(applied == ours.len() as i64)
+    Ok(applied == ours.len() as i64 && adopt::is_complete(conn)?)
 }

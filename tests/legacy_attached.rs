@@ -5,9 +5,9 @@
 mod common;
 mod legacy;
 
-use agent_session_store::MIGRATIONS;
 use agent_session_store::diesel::SqliteConnection;
 use agent_session_store::diesel::connection::SimpleConnection;
+use agent_session_store::{MIGRATIONS, migrate};
 use common::TempDb;
 use diesel_migrations::MigrationHarness;
 use legacy::{IN_PROCESS, Way, dump, file_of, is_sound, rows, schema, shape_sql};
@@ -68,6 +68,26 @@ fn only_main_is_migrated() {
             for shape in ["empty", "only_events", "only_sessions", "current", "ids_integer", "interrupted_alone"] {
                 beside(&other, way, shape);
             }
+        }
+    }
+}
+
+#[test]
+fn what_main_lacks_is_not_found_elsewhere() {
+    for other in others() {
+        for loss in ["DROP TABLE events", "DROP TABLE sessions", "DROP INDEX idx_events_session_order"] {
+            let whole = TempDb::new();
+            drop(whole.migrated());
+            let db = TempDb::new();
+            drop(db.migrated());
+            db.plain().execute_batch(loss).unwrap();
+            let before = std::fs::read(other.path()).unwrap();
+            let mut conn = db.connect();
+            attach(&mut conn, &other);
+            migrate(&mut conn).unwrap();
+            drop(conn);
+            assert_eq!(schema(&db.plain()), schema(&whole.plain()), "{loss}");
+            assert!(std::fs::read(other.path()).unwrap() == before, "{loss}");
         }
     }
 }

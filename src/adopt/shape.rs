@@ -81,6 +81,8 @@ pub(super) const EVENTS: Wanted = Wanted {
 pub(super) enum Plan {
     /// It is not there.
     Create,
+    /// Nothing.
+    Keep,
     /// It means what ours means: only its declaration is written anew, the rows stay where they are.
     Declare,
     /// It has columns of the host's, which stay; these are added.
@@ -172,6 +174,14 @@ pub(super) fn plan(conn: &mut SqliteConnection, wanted: &Wanted) -> Result<Plan>
     let null_id = format!("SELECT EXISTS (SELECT 1 FROM main.{} WHERE id IS NULL)", wanted.name);
     let null_id: bool = diesel::dsl::sql::<Bool>(&null_id).get_result(conn)?;
     Ok(if null_id { Plan::Rebuild } else { Plan::Declare })
+}
+
+/// Whether a table is there and has every column as it should be, whatever else it has. What is no table is the
+/// host's, and only the host can know what it is for.
+pub(super) fn is_usable(conn: &mut SqliteConnection, wanted: &Wanted) -> Result<bool> {
+    let Some(found) = find(conn, wanted.name)? else { return Ok(false) };
+    Ok(found.kind != "table"
+        || wanted.columns.iter().all(|wants| found.column(wants.0).is_some_and(|column| column.fits(wants))))
 }
 
 /// Columns of the host's own stay, as long as nothing has to be rebuilt.
