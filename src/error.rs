@@ -127,11 +127,11 @@ pub enum Error {
         /// What Diesel's migration harness said.
         source: Cause,
     },
-    /// The file could not be opened.
+    /// The file could not be opened, or what is there can be no database.
     Open {
         /// The path that was asked for.
         path: String,
-        /// What SQLite said.
+        /// What SQLite said, or what is there instead.
         source: ConnectionError,
     },
     /// The file is not an SQLite database.

@@ -265,8 +265,26 @@ const CASES: &[Case] = &[
         given: |db| std::fs::create_dir(db.folder().join("nested")).unwrap(),
         when: |db| SessionStore::open(db.folder().join("nested")).map(drop),
         is: |error| matches!(error, Error::Open { .. }),
-        says: "cannot open \"<folder>/nested\": unable to open database file",
-        because: &["unable to open database file"],
+        says: "cannot open \"<folder>/nested\": it is a folder, not a database file",
+        because: &["it is a folder, not a database file"],
+    },
+    Case {
+        name: "an empty path",
+        given: nothing,
+        when: |_| SessionStore::open("").map(drop),
+        is: |error| matches!(error, Error::Open { .. }),
+        says: "cannot open \"\": the path is empty; open_in_memory opens a database without a file",
+        because: &["the path is empty; open_in_memory opens a database without a file"],
+    },
+    Case {
+        name: "a URI",
+        given: nothing,
+        when: |_| SessionStore::open("file:x.db?mode=ro").map(drop),
+        is: |error| matches!(error, Error::Open { .. }),
+        says: "cannot open \"file:x.db?mode=ro\": URIs are not taken: SessionStoreBuilder has read_only and create, \
+               and a file of that name is \"./file:x.db?mode=ro\"",
+        because: &["URIs are not taken: SessionStoreBuilder has read_only and create, \
+                    and a file of that name is \"./file:x.db?mode=ro\""],
     },
     Case {
         name: "a read-only file that has to be migrated",

@@ -139,8 +139,8 @@ impl SessionStoreBuilder {
         self
     }
 
-    /// Whether to create a file that is not there; `true` unless set. If `false`, opening fails with
-    /// [`Error::Open`](crate::Error::Open). Folders are never created.
+    /// Whether to create a file that is not there; `true` unless set. If `false`, opening fails
+    /// with [`Error::Open`](crate::Error::Open). Folders are never created.
     ///
     /// ```
     /// # use agent_session_store::{Error, SessionStore};
@@ -171,12 +171,17 @@ impl SessionStoreBuilder {
         self
     }
 
-    /// Opens a database file, and [migrates](crate::migrate) it where that is needed. Every character of the path stands
-    /// for itself; a relative one is taken from the working directory of this moment.
+    /// Opens a database file, and [migrates](crate::migrate) it where that is needed. A relative path is taken from the
+    /// working directory of this moment.
+    ///
+    /// Every character of the path stands for itself, with two exceptions. `":memory:"` is
+    /// [in memory](Self::open_in_memory), as to SQLite. What begins with `file:` would be a URI to SQLite and is refused:
+    /// say what it would say with [`read_only`](Self::read_only) and [`create`](Self::create). Files of such names are
+    /// `"./:memory:"` and `"./file:x"`.
     ///
     /// # Errors
     ///
-    /// [`Error::Open`](crate::Error::Open), [`Error::Busy`](crate::Error::Busy), and those of
+    /// [`Error::Open`](crate::Error::Open), also for what is no file (a folder, a named pipe, a device); [`Error::Busy`](crate::Error::Busy), and those of
     /// [`migrate`](crate::migrate).
     ///
     /// ```
@@ -187,7 +192,11 @@ impl SessionStoreBuilder {
     /// # Ok::<(), agent_session_store::Error>(())
     /// ```
     pub fn open(self, path: impl AsRef<Path>) -> Result<SessionStore> {
-        let location = Location::file(path.as_ref())?;
+        let path = path.as_ref();
+        if path.as_os_str() == ":memory:" {
+            return self.open_in_memory();
+        }
+        let location = Location::file(path)?;
         SessionStore::establish(location, self.0)
     }
 

@@ -11,6 +11,7 @@ use diesel::result::ConnectionError;
 use diesel::sql_types::Text;
 
 use super::builder::{Durability, JournalMode, Options};
+use super::place;
 use crate::error::{Error, Result};
 use crate::migrations::migrate;
 use crate::pragma;
@@ -29,13 +30,11 @@ impl Location {
     /// It is made absolute, since connections are opened later too, when the working directory may be another.
     pub(super) fn file(path: &Path) -> Result<Self> {
         let shown = path.display().to_string();
-        let absolute = std::path::absolute(path)
-            .map_err(|error| ConnectionError::BadConnection(error.to_string()))
-            .and_then(|path| {
-                // To SQLite the name would end there.
-                let no_nul = CString::new(path.as_os_str().as_encoded_bytes());
-                no_nul.map(|_| path).map_err(ConnectionError::InvalidCString)
-            });
+        let absolute = place::find(path).map_err(ConnectionError::BadConnection).and_then(|path| {
+            // To SQLite the name would end there.
+            let no_nul = CString::new(path.as_os_str().as_encoded_bytes());
+            no_nul.map(|_| path).map_err(ConnectionError::InvalidCString)
+        });
         let absolute = match absolute {
             Ok(absolute) => absolute,
             Err(source) => return Err(Error::Open { path: shown, source }),

@@ -5,6 +5,7 @@ mod asynchronous;
 mod builder;
 mod connection;
 mod driver;
+mod place;
 mod readers;
 #[cfg(feature = "async")]
 mod reading;
@@ -100,7 +101,8 @@ pub(crate) struct Connections {
 
 impl SessionStore {
     /// Opens a database file, creates it if it is not there, and [migrates](crate::migrate) it if that is needed:
-    /// with a write-ahead log, full durability, and the other choices of [`SessionStore::builder`].
+    /// with a write-ahead log, full durability, and the other choices of [`SessionStore::builder`]. What a
+    /// path stands for is said at [`SessionStoreBuilder::open`]: `":memory:"` is a database in memory.
     ///
     /// # Errors
     ///
