@@ -1,47 +1,113 @@
 //! Copying a whole database into a new file.
+//!
+//! The copy is made in a folder of its own beside the target, put on the disk, and only then given its name: whenever
+//! the process is killed, there is either no file of that name or a whole one.
 
+mod unfinished;
+
+use std::fs::{File, OpenOptions};
+use std::io::{Error as IoError, ErrorKind, Write as _};
 use std::path::Path;
 
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 
-use crate::error::{Error, Result};
+use self::unfinished::Unfinished;
+pub(crate) use self::unfinished::is_unfinished;
+use crate::disk;
+use crate::error::Result;
 use crate::pragma;
 
 /// Copies the database as it is at one moment, into a file that must not exist.
 pub(crate) fn backup(conn: &mut SqliteConnection, path: &Path) -> Result<()> {
-    let Some(name) = path.to_str() else {
-        let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, "SQLite needs a path that is UTF-8");
-        return Err(Error::Io { source });
+    // The working directory may change on the way.
+    let target = std::path::absolute(path)?;
+    // Asked before the work, and once more when the copy gets its name.
+    if target.symlink_metadata().is_ok() && !remove_reservation(&target) {
+        return Err(IoError::new(ErrorKind::AlreadyExists, "there is a file of that name").into());
+    }
+    let (Some(folder), Some(name)) = (target.parent(), target.file_name()) else {
+        return Err(IoError::new(ErrorKind::InvalidInput, "the path names no file").into());
     };
-    // The name is taken first, so that nothing is overwritten; SQLite accepts an empty file.
-    std::fs::File::create_new(path)?;
+    unfinished::remove_leftovers(folder);
+    let unfinished = Unfinished::begin(folder, name)?;
     // A connection that may only read its own database may write another one only without this.
     let copied = pragma::with(conn, "query_only", 0, |conn| {
-        diesel::sql_query("VACUUM INTO ?").bind::<Text, _>(plain_file(name)).execute(conn)
+        diesel::sql_query("VACUUM INTO ?").bind::<Text, _>(unfinished.copy()).execute(conn)
     });
-    let result = match copied {
-        Ok(_) => sync(path).map_err(Error::from),
-        Err(error) => Err(error.into()),
-    };
-    if result.is_err() {
-        // Nothing but what was begun here.
-        let _ = std::fs::remove_file(path);
+    if let Err(error) = copied {
+        return Err(disk::explain_beside(unfinished.copy().as_ref(), error.into()));
     }
-    result
+    let source = pragma::file(conn);
+    finish(unfinished.copy().as_ref(), source.as_deref(), &target, folder).map_err(disk::error)
 }
 
-/// Puts a new file on the disk: what is in it and, where folders can be opened, its name.
-fn sync(path: &Path) -> std::io::Result<()> {
-    std::fs::File::open(path)?.sync_all()?;
-    if cfg!(unix) {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        std::fs::File::open(folder)?.sync_all()?;
+/// Puts the copy on the disk, and then in its place.
+fn finish(copy: &Path, source: Option<&Path>, target: &Path, folder: &Path) -> std::io::Result<()> {
+    let file = OpenOptions::new().write(true).open(copy)?;
+    share_as(&file, source);
+    file.sync_all()?;
+    // Nobody may be at the database by then: on Unix, closing this would take the locks of the whole process.
+    drop(file);
+    // Where folders can be opened, the name is to be on the disk too.
+    let folder = if cfg!(unix) { Some(File::open(folder)?) } else { None };
+    put_in_place(copy, target)?;
+    if let Some(Err(error)) = folder.map(|folder| folder.sync_all()) {
+        // Nothing but what was put there.
+        let _ = std::fs::remove_file(target);
+        return Err(error);
     }
     Ok(())
 }
 
-/// A path that SQLite does not take for a URI or for memory.
-fn plain_file(name: &str) -> String {
-    if name.starts_with("file:") || name.starts_with(':') { format!("./{name}") } else { name.to_owned() }
+/// Lets those read the copy who may read the database, and nobody else. Until then it is its owner's alone; it stays so
+/// if there is no file to be like, or if the file system keeps no modes.
+#[cfg(unix)]
+fn share_as(copy: &File, source: Option<&Path>) {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+    let Some(Ok(source)) = source.map(std::fs::metadata) else { return };
+    let Ok(made) = copy.metadata() else { return };
+    let mut mode = source.mode() & 0o777;
+    if made.gid() != source.gid() && fchown(copy, None, Some(source.gid())).is_err() {
+        // Those of another group may do what others may.
+        mode &= !0o070 | (mode & 0o007) << 3;
+    }
+    let _ = copy.set_permissions(std::fs::Permissions::from_mode(mode));
+}
+
+#[cfg(not(unix))]
+fn share_as(_: &File, _: Option<&Path>) {}
+
+/// Gives the copy its name, unless there is a file of that name.
+fn put_in_place(copy: &Path, target: &Path) -> std::io::Result<()> {
+    match std::fs::hard_link(copy, target) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => rename_into_place(copy, target),
+        linked => linked,
+    }
+}
+
+/// What stands in the target's place for a moment where a file cannot have two names. It is no database.
+const RESERVATION: &[u8] = b"agent-session-store: a backup is about to be put here\n";
+
+/// The same where there are no hard links, as on FAT and some network file systems. Renaming would overwrite what
+/// somebody else has put there since; so the name is taken first.
+fn rename_into_place(copy: &Path, target: &Path) -> std::io::Result<()> {
+    let mut reservation = OpenOptions::new().write(true).create_new(true).open(target)?;
+    let written = reservation.write_all(RESERVATION).and_then(|()| reservation.sync_all());
+    drop(reservation);
+    let renamed = written.and_then(|()| std::fs::rename(copy, target));
+    if renamed.is_err() {
+        let _ = std::fs::remove_file(target);
+    }
+    renamed
+}
+
+/// Removes what a run that was killed right then has left in the target's place. Says whether there was that.
+fn remove_reservation(target: &Path) -> bool {
+    let is_reservation = target.symlink_metadata().is_ok_and(|found| {
+        found.is_file()
+            && found.len() == RESERVATION.len() as u64
+            && std::fs::read(target).is_ok_and(|text| text == RESERVATION)
+    });
+    is_reservation && std::fs::remove_file(target).is_ok()
 }

@@ -378,7 +378,8 @@ pub trait SessionPersistDriver {
     fn reclaim_space(&mut self) -> Result<()>;
 
     /// Writes sessions as JSON Lines, as they are at one moment, with one page of events in memory. The JSON columns come
-    /// out byte for byte. The format is described in the crate's `docs/export.md`. Returns how much was written.
+    /// out byte for byte. The format is described in the crate's `docs/export.md`. Returns how much was written. Where the
+    /// lines go, and who can read them there, is the writer's business: create a file with a mode of `0o600`.
     ///
     /// # Errors
     ///
@@ -476,11 +477,24 @@ pub trait SessionPersistDriver {
         Self: Sized;
 
     /// Copies the whole database, a host's tables included, into a new file, as it is at one moment, while others go on
-    /// writing. The copy is compact, and on the disk when this returns.
+    /// writing. The copy is compact, and on the disk when this returns. Of several that copy to one path at once, one
+    /// succeeds.
+    ///
+    /// The copy is made in a folder beside it, `<name>.agent-session-store-backup-<process>-<number>.tmp`, and gets its
+    /// name when it is whole: if the process is killed, there is no file of that name, or all of it. Where a file cannot
+    /// have two names (FAT, some network file systems), a kill in the moment of the renaming may leave an empty one. What
+    /// a killed process leaves is refused by [`SessionStore::open`](crate::SessionStore::open) and
+    /// [`migrate`](crate::migrate), may be deleted, and is deleted by the next copy into the same folder.
+    ///
+    /// On Unix, who may read and write the copy is who may do so with the database: it has the same mode and, where this
+    /// process may give it away, the same group; otherwise the group may do what everybody may. It belongs to the user of
+    /// this process. A copy from memory is its owner's alone, and so is any until it is whole. Access control lists are
+    /// not copied. Elsewhere the copy has the rights that its folder hands down.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`](crate::Error::Io) if the file exists (it is never overwritten) or cannot be created,
+    /// [`Error::Io`](crate::Error::Io) if the file exists (it is never overwritten, and the kind is
+    /// [`AlreadyExists`](std::io::ErrorKind::AlreadyExists)) or cannot be created,
     /// [`Error::Database`](crate::Error::Database) inside a transaction, [`Error::DiskFull`](crate::Error::DiskFull), and
     /// whatever else the database reports. Then no file is left behind.
     ///

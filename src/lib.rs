@@ -54,6 +54,7 @@ mod column;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod cursor;
+mod disk;
 mod driver;
 mod error;
 mod event;

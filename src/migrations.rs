@@ -9,6 +9,7 @@ use diesel::sqlite::Sqlite;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::adopt;
+use crate::backup;
 use crate::error::{Cause, Error, Result};
 use crate::pragma;
 use crate::transaction;
@@ -136,6 +137,11 @@ fn run_plain(
 /// # Ok::<(), agent_session_store::Error>(())
 /// ```
 pub fn migrate(conn: &mut SqliteConnection) -> Result<()> {
+    // It may be an empty database by the look of it.
+    if pragma::file(conn).is_some_and(|file| backup::is_unfinished(&file)) {
+        let reason = "it is an unfinished backup".to_owned();
+        return Err(Error::CannotMigrate { reason });
+    }
     let patience = pragma::read(conn, "busy_timeout")?.max(PATIENCE.as_millis() as i64);
     pragma::with(conn, "busy_timeout", patience, |conn| {
         if is_current(conn)? {

@@ -1,8 +1,10 @@
 //! SQLite's settings: reading one, and changing one for a while.
 
+use std::path::PathBuf;
+
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Binary, Text};
 
 /// The value of a pragma that is a number.
 pub(crate) fn read(conn: &mut SqliteConnection, name: &str) -> QueryResult<i64> {
@@ -33,6 +35,31 @@ where
     let value = result?;
     restored?;
     Ok(value)
+}
+
+/// The file that the connection is to; `None` in memory. It is told without a look into that file.
+pub(crate) fn file(conn: &mut SqliteConnection) -> Option<PathBuf> {
+    let list = "PRAGMA database_list";
+    let file = match diesel::dsl::sql::<(BigInt, Text, Text)>(list).get_result::<(i64, String, String)>(conn) {
+        Ok((_, _, file)) => PathBuf::from(file),
+        // A path need not be UTF-8.
+        Err(_) => {
+            let list = diesel::dsl::sql::<(BigInt, Text, Binary)>(list);
+            of_bytes(list.get_result::<(i64, String, Vec<u8>)>(conn).ok()?.2)?
+        }
+    };
+    (!file.as_os_str().is_empty()).then_some(file)
+}
+
+#[cfg(unix)]
+fn of_bytes(bytes: Vec<u8>) -> Option<PathBuf> {
+    let path: std::ffi::OsString = std::os::unix::ffi::OsStringExt::from_vec(bytes);
+    Some(path.into())
+}
+
+#[cfg(not(unix))]
+fn of_bytes(_: Vec<u8>) -> Option<PathBuf> {
+    None
 }
 
 /// Moves what the write-ahead log holds into the file, as far as other connections let it.

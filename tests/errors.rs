@@ -287,6 +287,37 @@ const CASES: &[Case] = &[
                     and a file of that name is \"./file:x.db?mode=ro\""],
     },
     Case {
+        name: "what a killed backup has left, given to the store",
+        given: |db| std::fs::create_dir(db.folder().join("b.db.agent-session-store-backup-1-0.tmp")).unwrap(),
+        when: |db| SessionStore::open(db.folder().join("b.db.agent-session-store-backup-1-0.tmp/copy.db")).map(drop),
+        is: |error| matches!(error, Error::Open { .. }),
+        says: "cannot open \"<folder>/b.db.agent-session-store-backup-1-0.tmp/copy.db\": \
+               it is an unfinished backup",
+        because: &["it is an unfinished backup"],
+    },
+    Case {
+        name: "what a killed backup has left, given to migrate",
+        given: |db| {
+            std::fs::create_dir(db.folder().join("b.db.agent-session-store-backup-1-0.tmp")).unwrap();
+            std::fs::write(db.folder().join("b.db.agent-session-store-backup-1-0.tmp/copy.db"), "").unwrap();
+        },
+        when: |db| {
+            let copy = db.folder().join("b.db.agent-session-store-backup-1-0.tmp/copy.db");
+            migrate(&mut SqliteConnection::establish(copy.to_str().unwrap()).unwrap())
+        },
+        is: |error| matches!(error, Error::CannotMigrate { .. }),
+        says: "cannot migrate the database, nothing was changed: it is an unfinished backup",
+        because: &[],
+    },
+    Case {
+        name: "a backup to a file that is there",
+        given: filled,
+        when: |db| db.connect().backup_to(db.path()),
+        is: |error| matches!(error, Error::Io { .. }),
+        says: "reading or writing failed: there is a file of that name",
+        because: &["there is a file of that name"],
+    },
+    Case {
         name: "a read-only file that has to be migrated",
         given: |db| std::fs::write(db.path(), "").unwrap(),
         when: |db| migrate(&mut read_only(db)),

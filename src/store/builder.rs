@@ -181,7 +181,8 @@ impl SessionStoreBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Open`](crate::Error::Open), also for what is no file (a folder, a named pipe, a device); [`Error::Busy`](crate::Error::Busy), and those of
+    /// [`Error::Open`](crate::Error::Open), also for what is no file (a folder, a named pipe, a device) and for what a
+    /// killed [`backup_to`](SessionStore::backup_to) has left; [`Error::Busy`](crate::Error::Busy), and those of
     /// [`migrate`](crate::migrate).
     ///
     /// ```

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::backup;
+
 /// Makes a path absolute, or says why there can be no database.
 pub(super) fn find(path: &Path) -> Result<PathBuf, String> {
     let bytes = path.as_os_str().as_encoded_bytes();
@@ -15,6 +17,10 @@ pub(super) fn find(path: &Path) -> Result<PathBuf, String> {
         ));
     }
     let absolute = std::path::absolute(path).map_err(|error| error.to_string())?;
+    let found = std::fs::canonicalize(&absolute);
+    if backup::is_unfinished(found.as_deref().unwrap_or(&absolute)) {
+        return Err("it is an unfinished backup".to_owned());
+    }
     // Opening a pipe would wait for somebody at its other end.
     match std::fs::metadata(&absolute) {
         Ok(found) if !found.is_file() => Err(format!("it is a {}, not a database file", kind(found.file_type()))),

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
+#[cfg(unix)]
+pub mod faults;
 pub mod watch;
 
 use std::path::{Path, PathBuf};

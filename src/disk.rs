@@ -1,0 +1,70 @@
+//! Whether a disk is full, where SQLite's words do not say so.
+
+use std::fs::OpenOptions;
+use std::io::{Error as IoError, ErrorKind};
+use std::path::Path;
+
+use diesel::SqliteConnection;
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+
+use crate::error::Error;
+use crate::pragma;
+
+/// No space, no quota, or a limit on the size of files.
+pub(crate) fn is_full(error: &IoError) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
+}
+
+/// The error for what failed beside SQLite, on the database's disk.
+pub(crate) fn error(error: IoError) -> Error {
+    if is_full(&error) {
+        let source = DieselError::DatabaseError(DatabaseErrorKind::Unknown, Box::new(error.to_string()));
+        Error::DiskFull { source }
+    } else {
+        error.into()
+    }
+}
+
+/// Finds out whether a file that SQLite could not create, beside that of the connection, was one too many.
+pub(crate) fn explain(conn: &mut SqliteConnection, error: Error) -> Error {
+    if !is_about_creating(&error) {
+        return error;
+    }
+    match pragma::file(conn) {
+        Some(file) => explain_beside(&file, error),
+        None => error,
+    }
+}
+
+/// The same beside a file that is known. What SQLite cannot create it tries to open as if it were there, and reports
+/// how that failed; so the reason is asked for once more, with a file of our own.
+pub(crate) fn explain_beside(file: &Path, error: Error) -> Error {
+    match error {
+        Error::Database { source } if says_cannot_open(&source) && !has_room_beside(file) => Error::DiskFull { source },
+        other => other,
+    }
+}
+
+fn is_about_creating(error: &Error) -> bool {
+    matches!(error, Error::Database { source } if says_cannot_open(source))
+}
+
+fn says_cannot_open(error: &DieselError) -> bool {
+    matches!(error, DieselError::DatabaseError(_, information) if information.message() == CANNOT_OPEN)
+}
+
+/// What SQLite says.
+pub(crate) const CANNOT_OPEN: &str = "unable to open database file";
+
+/// Whether one more file can be created there, or what forbids it is something else.
+fn has_room_beside(file: &Path) -> bool {
+    let mut name = file.as_os_str().to_owned();
+    name.push(format!(".agent-session-store-probe-{}", std::process::id()));
+    match OpenOptions::new().write(true).create_new(true).open(&name) {
+        Ok(_) => {
+            let _ = std::fs::remove_file(&name);
+            true
+        }
+        Err(error) => !is_full(&error),
+    }
+}
