@@ -59,6 +59,7 @@ pub(super) struct Options {
     pub(super) readers: usize,
     pub(super) create: bool,
     pub(super) read_only: bool,
+    pub(super) file_mode: u32,
 }
 
 /// The choices that [`SessionStore::open`] makes, one by one.
@@ -85,6 +86,7 @@ impl Default for SessionStoreBuilder {
             readers: 4,
             create: true,
             read_only: false,
+            file_mode: 0o600,
         })
     }
 }
@@ -139,7 +141,7 @@ impl SessionStoreBuilder {
         self
     }
 
-    /// Whether to create a file that is not there; `true` unless set. If `false`, opening fails
+    /// Whether to create a file that is not there, or that a link leads to; `true` unless set. If `false`, opening fails
     /// with [`Error::Open`](crate::Error::Open). Folders are never created.
     ///
     /// ```
@@ -171,6 +173,22 @@ impl SessionStoreBuilder {
         self
     }
 
+    /// Which users may read and write a file that is created, on Unix: its mode, whatever the umask of the process;
+    /// `0o600` unless set, so that it is its owner's alone. The owner may always do both. The files beside it (`-wal`,
+    /// `-shm`, `-journal`) get the same mode, from SQLite. A file that is there keeps its own; change that with
+    /// [`set_permissions`](std::fs::set_permissions) while nobody has it open.
+    ///
+    /// Elsewhere this does nothing: on Windows a new file has the rights that its folder hands down.
+    ///
+    /// ```
+    /// # use agent_session_store::SessionStore;
+    /// let shared_with_the_group = SessionStore::builder().file_mode(0o660);
+    /// ```
+    pub fn file_mode(mut self, mode: u32) -> Self {
+        self.0.file_mode = mode & 0o777 | 0o600;
+        self
+    }
+
     /// Opens a database file, and [migrates](crate::migrate) it where that is needed. A relative path is taken from the
     /// working directory of this moment.
     ///
@@ -197,7 +215,7 @@ impl SessionStoreBuilder {
         if path.as_os_str() == ":memory:" {
             return self.open_in_memory();
         }
-        let location = Location::file(path)?;
+        let location = Location::file(path, self.0.file_mode)?;
         SessionStore::establish(location, self.0)
     }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
@@ -19,7 +19,7 @@ use crate::pragma;
 /// Where a store's database is.
 #[derive(Clone, Debug)]
 pub(super) enum Location {
-    File { path: String, uri: String },
+    File { path: String, file: PathBuf, uri: String, file_mode: u32 },
     Memory,
 }
 
@@ -28,7 +28,7 @@ impl Location {
     /// of its own (`:memory:`, `file:…`).
     ///
     /// It is made absolute, since connections are opened later too, when the working directory may be another.
-    pub(super) fn file(path: &Path) -> Result<Self> {
+    pub(super) fn file(path: &Path, file_mode: u32) -> Result<Self> {
         let shown = path.display().to_string();
         let absolute = place::find(path).map_err(ConnectionError::BadConnection).and_then(|path| {
             // To SQLite the name would end there.
@@ -51,12 +51,15 @@ impl Location {
                 _ => _ = write!(uri, "%{byte:02X}"),
             }
         }
-        Ok(Self::File { path: shown, uri })
+        Ok(Self::File { path: shown, file: absolute, uri, file_mode })
     }
 
     fn establish(&self, mode: &str, busy_timeout: Duration) -> Result<SqliteConnection> {
         let (path, url) = match self {
-            Self::File { path, uri } => (&**path, format!("{uri}?mode={mode}")),
+            Self::File { path, file, uri, file_mode } => {
+                let mode = if mode == "rwc" { place::create(file, *file_mode)? } else { mode };
+                (&**path, format!("{uri}?mode={mode}"))
+            }
             Self::Memory => (":memory:", ":memory:".to_owned()),
         };
         let mut conn =

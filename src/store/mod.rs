@@ -101,8 +101,9 @@ pub(crate) struct Connections {
 
 impl SessionStore {
     /// Opens a database file, creates it if it is not there, and [migrates](crate::migrate) it if that is needed:
-    /// with a write-ahead log, full durability, and the other choices of [`SessionStore::builder`]. What a
-    /// path stands for is said at [`SessionStoreBuilder::open`]: `":memory:"` is a database in memory.
+    /// with a write-ahead log, full durability, and the other choices of [`SessionStore::builder`]. A new file is its
+    /// owner's alone, see [`file_mode`](SessionStoreBuilder::file_mode). What a path stands for is said at
+    /// [`SessionStoreBuilder::open`]: `":memory:"` is a database in memory.
     ///
     /// # Errors
     ///
