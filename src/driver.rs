@@ -8,6 +8,7 @@ use diesel::SqliteConnection;
 
 use crate::append::{self, NewEvent};
 use crate::backup;
+use crate::disk;
 use crate::error::Result;
 use crate::event::{self, SessionEvent};
 use crate::inspect::{self, CheckReport, SessionStats, Stats};
@@ -574,7 +575,7 @@ impl SessionPersistDriver for SqliteConnection {
     }
 
     fn update_session(&mut self, session: &SessionRecord) -> Result<()> {
-        session::upsert(self, session)
+        session::upsert(self, session).map_err(|error| disk::explain(self, error))
     }
 
     fn list_events(&mut self, request: &ListEventsRequest) -> Result<ListPage<SessionEvent>> {
@@ -582,7 +583,7 @@ impl SessionPersistDriver for SqliteConnection {
     }
 
     fn insert_event(&mut self, event: &SessionEvent) -> Result<()> {
-        event::upsert(self, event)
+        event::upsert(self, event).map_err(|error| disk::explain(self, error))
     }
 
     fn insert_events(&mut self, events: &[SessionEvent]) -> Result<()> {
@@ -610,7 +611,7 @@ impl SessionPersistDriver for SqliteConnection {
     }
 
     fn destroy_session(&mut self, id: &str, at: DateTime<Utc>) -> Result<bool> {
-        lifecycle::destroy(self, id, at)
+        lifecycle::destroy(self, id, at).map_err(|error| disk::explain(self, error))
     }
 
     fn fork_session(&mut self, from_id: &str, up_to_index: Option<i64>, new: &SessionRecord) -> Result<u64> {
@@ -622,7 +623,7 @@ impl SessionPersistDriver for SqliteConnection {
     }
 
     fn reclaim_space(&mut self) -> Result<()> {
-        prune::reclaim_space(self)
+        prune::reclaim_space(self).map_err(|error| disk::explain(self, error))
     }
 
     fn export_with_progress<W: Write>(

@@ -7,6 +7,7 @@ use diesel::result::{ConnectionError, DatabaseErrorKind};
 use serde_json::error::Category;
 
 use crate::cursor::Cursor;
+use crate::disk;
 use crate::prune::PruneReport;
 use crate::transfer::Progress;
 
@@ -144,14 +145,17 @@ pub enum Error {
         /// What SQLite said.
         source: diesel::result::Error,
     },
-    /// Another connection held the lock for longer than the busy timeout. Nothing was written; try again.
+    /// Another connection held the lock for longer than the busy timeout. The call has stored nothing; try again. (One
+    /// that opens a file may have migrated it by then.)
     Busy {
         /// What SQLite said.
         source: diesel::result::Error,
     },
-    /// The disk, or the quota, is full. Nothing was written.
+    /// The disk or the quota is full, or the file has reached a limit on its size. Nothing was written. (If that showed
+    /// only when a write-ahead log was put on the disk, and the process is killed before it writes again, whoever opens
+    /// the file next may find it written.)
     DiskFull {
-        /// What SQLite said.
+        /// What SQLite said, or the operating system.
         source: diesel::result::Error,
     },
     /// The store has been closed.
@@ -310,6 +314,11 @@ impl From<diesel::result::Error> for Error {
             "file is not a database" => Self::NotADatabase { source },
             "attempt to write a readonly database" => Self::ReadOnly { source },
             "database or disk is full" => Self::DiskFull { source },
+            // SQLite knows one of the errors of a full disk. The others are left in the system's own error, which
+            // this thread has from the call that failed.
+            "disk I/O error" | disk::CANNOT_OPEN if disk::is_full(&std::io::Error::last_os_error()) => {
+                Self::DiskFull { source }
+            }
             message if message.starts_with("database is locked") || message.starts_with("database table is locked") => {
                 Self::Busy { source }
             }

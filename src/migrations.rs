@@ -10,6 +10,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::adopt;
 use crate::backup;
+use crate::disk;
 use crate::error::{Cause, Error, Result};
 use crate::pragma;
 use crate::transaction;
@@ -143,7 +144,7 @@ pub fn migrate(conn: &mut SqliteConnection) -> Result<()> {
         return Err(Error::CannotMigrate { reason });
     }
     let patience = pragma::read(conn, "busy_timeout")?.max(PATIENCE.as_millis() as i64);
-    pragma::with(conn, "busy_timeout", patience, |conn| {
+    let result = pragma::with(conn, "busy_timeout", patience, |conn| {
         if is_current(conn)? {
             return Ok(());
         }
@@ -151,7 +152,8 @@ pub fn migrate(conn: &mut SqliteConnection) -> Result<()> {
             return transaction::atomically(conn, run_pending);
         }
         pragma::with(conn, "foreign_keys", 0, |conn| transaction::atomically(conn, run_pending))
-    })
+    });
+    result.map_err(|error| disk::explain(conn, error))
 }
 
 fn run_pending(conn: &mut SqliteConnection) -> Result<()> {

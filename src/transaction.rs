@@ -4,6 +4,7 @@
 use diesel::SqliteConnection;
 use diesel::connection::{AnsiTransactionManager as Manager, SimpleConnection, TransactionManager};
 
+use crate::disk;
 use crate::error::Result;
 
 /// All or nothing: a savepoint in the caller's transaction, or a transaction with the right to write from the start,
@@ -20,7 +21,8 @@ pub(crate) fn begin(conn: &mut SqliteConnection) -> Result<()> {
     if is_open(conn)? {
         Ok(Manager::begin_transaction(conn)?)
     } else {
-        Ok(Manager::begin_transaction_sql(conn, "BEGIN IMMEDIATE")?)
+        let begun = Manager::begin_transaction_sql(conn, "BEGIN IMMEDIATE");
+        begun.map_err(|error| disk::explain(conn, error.into()))
     }
 }
 
@@ -47,7 +49,7 @@ pub(crate) fn reading<T>(
 
 pub(crate) fn end<T>(conn: &mut SqliteConnection, work: impl FnOnce(&mut SqliteConnection) -> Result<T>) -> Result<T> {
     let mut open = Open { conn, is_settled: false };
-    let value = work(open.conn)?;
+    let value = work(open.conn).map_err(|error| disk::explain(open.conn, error))?;
     open.is_settled = true;
     Manager::commit_transaction(open.conn)?;
     Ok(value)

@@ -12,6 +12,7 @@ use diesel::sql_types::Text;
 
 use super::builder::{Durability, JournalMode, Options};
 use super::place;
+use crate::disk;
 use crate::error::{Error, Result};
 use crate::migrations::migrate;
 use crate::pragma;
@@ -52,6 +53,14 @@ impl Location {
             }
         }
         Ok(Self::File { path: shown, file: absolute, uri, file_mode })
+    }
+
+    /// Says what kept SQLite from creating a file beside the database.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        match self {
+            Self::File { file, .. } => disk::explain_beside(file, error),
+            Self::Memory => error,
+        }
     }
 
     fn establish(&self, mode: &str, busy_timeout: Duration) -> Result<SqliteConnection> {

@@ -33,6 +33,7 @@ use self::verbs::{argument_type, forwarded_verbs, from_owned};
 use self::writer::Writer;
 use crate::append::NewEvent;
 use crate::backup;
+use crate::disk;
 use crate::driver::SessionPersistDriver;
 use crate::error::Result;
 use crate::event::SessionEvent;
@@ -147,7 +148,8 @@ impl SessionStore {
     }
 
     fn establish(location: Location, options: Options) -> Result<Self> {
-        let writer = Arc::new(Writer::new(connection::writer(&location, &options)?));
+        let writer = connection::writer(&location, &options).map_err(|error| location.explain(error))?;
+        let writer = Arc::new(Writer::new(writer));
         let writes_a_file = matches!(location, Location::File { .. }) && !options.read_only;
         let readers = Readers::new(location.clone(), options);
         let connections = Connections { location, writer, readers, writes_a_file, closing: Mutex::new(()) };
@@ -513,7 +515,9 @@ impl Connections {
         let conn = self.writer.close();
         self.readers.close();
         match conn {
-            Some(mut conn) if self.writes_a_file => Ok(pragma::checkpoint(&mut conn)?),
+            Some(mut conn) if self.writes_a_file => {
+                pragma::checkpoint(&mut conn).map_err(|error| disk::explain(&mut conn, error.into()))
+            }
             _ => Ok(()),
         }
     }

@@ -119,12 +119,13 @@ fn again(error: &Error) -> Error {
         }
         other => DieselError::DatabaseError(DatabaseErrorKind::Unknown, Box::new(other.to_string())),
     };
+    // The kind is not asked for again: of a full disk, the words do not say everything.
     match error {
-        Error::Busy { source }
-        | Error::DiskFull { source }
-        | Error::ReadOnly { source }
-        | Error::NotADatabase { source }
-        | Error::Database { source } => copy(source).into(),
+        Error::Busy { source } => Error::Busy { source: copy(source) },
+        Error::DiskFull { source } => Error::DiskFull { source: copy(source) },
+        Error::ReadOnly { source } => Error::ReadOnly { source: copy(source) },
+        Error::NotADatabase { source } => Error::NotADatabase { source: copy(source) },
+        Error::Database { source } => Error::Database { source: copy(source) },
         _ => Error::Panicked,
     }
 }

@@ -1,7 +1,9 @@
 //! Faults that a process of its own is given: signals, and calls of the operating system that fail.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
 
 /// `strace`, to inject faults into a program; nothing where there is none or it may not trace. CI must have it.
 pub fn strace() -> Option<Command> {
@@ -46,4 +48,75 @@ pub fn everything_below(folder: &Path) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// A file system of its own, as small as wanted.
+pub struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    /// With these options of `tmpfs`. Nothing where this process must not mount.
+    pub fn new(options: &str) -> Option<Self> {
+        let folder = TempDir::new().unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(folder.path());
+        let mounted = mount.stderr(Stdio::null()).status();
+        if mounted.is_ok_and(|status| status.success()) {
+            return Some(Self(folder));
+        }
+        println!("skipped: mounting a small file system takes root");
+        None
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.folder().join("sessions.db")
+    }
+
+    /// Takes what space is left, until the file is removed whose path this returns.
+    pub fn fill(&self) -> PathBuf {
+        let path = self.folder().join("ballast");
+        let mut ballast = std::fs::File::create(&path).unwrap();
+        while std::io::Write::write(&mut ballast, &[0; 4096]).is_ok_and(|written| written > 0) {}
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.folder()).status();
+    }
+}
+
+/// A library that lets calls of the operating system fail in the program that is run with it; nothing where there is no
+/// C compiler. CI must have one.
+pub struct FailingCalls {
+    folder: TempDir,
+}
+
+impl FailingCalls {
+    pub fn new() -> Option<Self> {
+        let folder = TempDir::new().unwrap();
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/failing_calls.c");
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-o"]).arg(folder.path().join("failing.so")).arg(source).arg("-ldl");
+        match compiler.status() {
+            Ok(status) => assert!(status.success()),
+            Err(_) => {
+                assert!(std::env::var_os("CI").is_none(), "CI has to have a C compiler");
+                eprintln!("skipped: there is no C compiler");
+                return None;
+            }
+        }
+        Some(Self { folder })
+    }
+
+    /// Lets the calls of this name fail with an error number: the one of this place, counted from 1, or that and all after
+    /// it.
+    pub fn in_program(&self, command: &mut Command, call: &str, error: i32, first: u32, is_last: bool) {
+        command.env("LD_PRELOAD", self.folder.path().join("failing.so"));
+        command.env("FAIL", format!("{call} {error} {first} {}", u8::from(is_last)));
+    }
 }
