@@ -8,7 +8,6 @@ use diesel::SqliteConnection;
 
 use crate::append::{self, NewEvent};
 use crate::backup;
-use crate::disk;
 use crate::error::Result;
 use crate::event::{self, SessionEvent};
 use crate::inspect::{self, CheckReport, SessionStats, Stats};
@@ -26,6 +25,11 @@ use crate::walk::walk;
 /// They run inside the transaction that the connection is in, if any, and leave committing to you. The connection
 /// must belong to a [migrated](crate::migrate) database. A connection from a pool works as it is: it dereferences to
 /// the connection that has these methods.
+///
+/// **A failure may end your transaction.** SQLite ends it by itself for a full disk, for example, or a trigger of yours
+/// that says `ROLLBACK`. Then Diesel knows of none any more, your own commit or rollback is answered with
+/// `NotInTransaction`, and what is written before that stands by itself: leave a transaction at the first error.
+/// A trigger's `FAIL` keeps what its statement did before, and its `IGNORE` is no error, as everywhere in SQLite.
 ///
 /// ```
 /// use agent_session_store::diesel::{Connection, SqliteConnection};
@@ -567,23 +571,23 @@ pub trait SessionPersistDriver {
 
 impl SessionPersistDriver for SqliteConnection {
     fn get_session(&mut self, id: &str) -> Result<Option<SessionRecord>> {
-        session::get(self, id)
+        transaction::checked(self, |conn| session::get(conn, id))
     }
 
     fn list_sessions(&mut self, request: &ListSessionsRequest) -> Result<ListPage<SessionRecord>> {
-        session::list(self, request)
+        transaction::checked(self, |conn| session::list(conn, request))
     }
 
     fn update_session(&mut self, session: &SessionRecord) -> Result<()> {
-        session::upsert(self, session).map_err(|error| disk::explain(self, error))
+        transaction::checked(self, |conn| session::upsert(conn, session))
     }
 
     fn list_events(&mut self, request: &ListEventsRequest) -> Result<ListPage<SessionEvent>> {
-        event::list(self, request)
+        transaction::checked(self, |conn| event::list(conn, request))
     }
 
     fn insert_event(&mut self, event: &SessionEvent) -> Result<()> {
-        event::upsert(self, event).map_err(|error| disk::explain(self, error))
+        transaction::checked(self, |conn| event::upsert(conn, event))
     }
 
     fn insert_events(&mut self, events: &[SessionEvent]) -> Result<()> {
@@ -599,11 +603,11 @@ impl SessionPersistDriver for SqliteConnection {
     }
 
     fn last_event_index(&mut self, session_id: &str) -> Result<Option<i64>> {
-        append::last_index(self, session_id)
+        transaction::checked(self, |conn| append::last_index(conn, session_id))
     }
 
     fn latest_events(&mut self, session_id: &str, count: u32, max_bytes: Option<usize>) -> Result<Vec<SessionEvent>> {
-        event::latest(self, session_id, count, max_bytes)
+        transaction::checked(self, |conn| event::latest(conn, session_id, count, max_bytes))
     }
 
     fn delete_session(&mut self, id: &str) -> Result<bool> {
@@ -611,7 +615,7 @@ impl SessionPersistDriver for SqliteConnection {
     }
 
     fn destroy_session(&mut self, id: &str, at: DateTime<Utc>) -> Result<bool> {
-        lifecycle::destroy(self, id, at).map_err(|error| disk::explain(self, error))
+        transaction::checked(self, |conn| lifecycle::destroy(conn, id, at))
     }
 
     fn fork_session(&mut self, from_id: &str, up_to_index: Option<i64>, new: &SessionRecord) -> Result<u64> {
@@ -623,7 +627,7 @@ impl SessionPersistDriver for SqliteConnection {
     }
 
     fn reclaim_space(&mut self) -> Result<()> {
-        prune::reclaim_space(self).map_err(|error| disk::explain(self, error))
+        transaction::checked(self, prune::reclaim_space)
     }
 
     fn export_with_progress<W: Write>(
@@ -648,7 +652,7 @@ impl SessionPersistDriver for SqliteConnection {
     }
 
     fn session_stats(&mut self) -> Result<Vec<SessionStats>> {
-        inspect::session_stats(self)
+        transaction::checked(self, inspect::session_stats)
     }
 
     fn check(&mut self) -> Result<CheckReport> {

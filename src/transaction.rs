@@ -1,8 +1,11 @@
-//! Transactions that report what went wrong first. Where SQLite has already rolled back by itself (a full disk),
-//! rolling back fails as well, and Diesel's own `transaction` would report that instead.
+//! Transactions that report what went wrong first, and never leave Diesel in the belief that there is one which SQLite
+//! has ended by itself: for a full disk, or a trigger that says ROLLBACK, of whatever kind the error is that it gives.
+
+use std::num::NonZeroU32;
 
 use diesel::SqliteConnection;
 use diesel::connection::{AnsiTransactionManager as Manager, SimpleConnection, TransactionManager};
+use diesel::result::Error as DieselError;
 
 use crate::disk;
 use crate::error::Result;
@@ -47,12 +50,34 @@ pub(crate) fn reading<T>(
     end(conn, work)
 }
 
+/// Does the work in the transaction that has begun. An error that does not end all of it ends what belongs to this work.
 pub(crate) fn end<T>(conn: &mut SqliteConnection, work: impl FnOnce(&mut SqliteConnection) -> Result<T>) -> Result<T> {
     let mut open = Open { conn, is_settled: false };
     let value = work(open.conn).map_err(|error| disk::explain(open.conn, error))?;
-    open.is_settled = true;
-    Manager::commit_transaction(open.conn)?;
-    Ok(value)
+    let before = depth(open.conn);
+    let committed = Manager::commit_transaction(open.conn);
+    // A COMMIT that fails has been rolled back by Diesel; a RELEASE has not.
+    open.is_settled = committed.is_ok() || depth(open.conn) < before;
+    match committed {
+        Ok(()) => Ok(value),
+        Err(DieselError::RollbackErrorOnCommit { commit_error, .. }) => Err((*commit_error).into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A verb without a transaction of its own. Where it fails in one of the caller's, Diesel gets to know whether that is
+/// still there.
+pub(crate) fn checked<T>(
+    conn: &mut SqliteConnection,
+    work: impl FnOnce(&mut SqliteConnection) -> Result<T>,
+) -> Result<T> {
+    work(conn).map_err(|error| {
+        let error = disk::explain(conn, error);
+        if depth(conn).is_some() {
+            survives(conn);
+        }
+        error
+    })
 }
 
 /// A transaction that has begun. Left by an error or a panic, it is rolled back.
@@ -63,11 +88,30 @@ struct Open<'a> {
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        if !self.is_settled {
-            // Fails where SQLite has rolled back already.
-            let _ = Manager::rollback_transaction(self.conn);
+        // It fails where SQLite has rolled back already.
+        if !self.is_settled && Manager::rollback_transaction(self.conn).is_err() {
+            survives(self.conn);
         }
     }
+}
+
+/// Whether SQLite still has a transaction, after something has failed in one. If not, Diesel knows of none either.
+///
+/// The kind of the error does not tell: a trigger can end the transaction with any. Diesel shows nothing that would, so
+/// a second one is asked for, which is refused inside the first, and outside takes no lock.
+pub(crate) fn survives(conn: &mut SqliteConnection) -> bool {
+    match conn.batch_execute("BEGIN") {
+        Err(error) if error.to_string().contains("within a transaction") => true,
+        // It is none; or, if this could not be asked (no memory), it is to be none.
+        _ => {
+            abandon(conn);
+            false
+        }
+    }
+}
+
+fn depth(conn: &mut SqliteConnection) -> Option<NonZeroU32> {
+    Manager::transaction_manager_status_mut(conn).transaction_depth().ok().flatten()
 }
 
 /// Whether the connection is in a transaction that Diesel knows of.

@@ -33,21 +33,12 @@ const PATIENCE: Duration = Duration::from_micros(500);
 /// writes is tried alone.
 trait Job: Send {
     /// Runs the write and keeps its result.
-    fn attempt(&mut self, conn: &mut SqliteConnection) -> Attempt;
+    fn attempt(&mut self, conn: &mut SqliteConnection);
     /// What it kept, if that is an error.
     fn error(&self) -> Option<&Error>;
     fn fail(&mut self, error: Error);
     /// Tells the caller.
     fn answer(self: Box<Self>);
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Attempt {
-    Done,
-    /// It has undone itself; the transaction can go on.
-    Failed,
-    /// The transaction may be lost.
-    Broken,
 }
 
 struct Write<T, F> {
@@ -61,15 +52,8 @@ where
     T: Send,
     F: FnMut(&mut SqliteConnection) -> Result<T> + Send,
 {
-    fn attempt(&mut self, conn: &mut SqliteConnection) -> Attempt {
-        let result = (self.work)(conn);
-        let attempt = match &result {
-            Ok(_) => Attempt::Done,
-            Err(error) if leaves_transaction_alone(error) => Attempt::Failed,
-            Err(_) => Attempt::Broken,
-        };
-        self.result = Some(result);
-        attempt
+    fn attempt(&mut self, conn: &mut SqliteConnection) {
+        self.result = Some((self.work)(conn));
     }
 
     fn error(&self) -> Option<&Error> {
@@ -85,22 +69,16 @@ where
     }
 }
 
-/// Whether a failed write has only undone itself. A violated constraint does, and so does what this crate finds wrong;
-/// other errors of the database may have ended the transaction.
-fn leaves_transaction_alone(error: &Error) -> bool {
+/// Whether the transaction of a group can go on after this write. Where it failed it has undone itself; but it may have
+/// undone the others too, and then what comes next would be on its own.
+fn can_go_on(conn: &mut SqliteConnection, error: Option<&Error>) -> bool {
     match error {
-        Error::Database { source } => matches!(
-            source,
-            DieselError::DatabaseError(
-                DatabaseErrorKind::UniqueViolation
-                    | DatabaseErrorKind::ForeignKeyViolation
-                    | DatabaseErrorKind::NotNullViolation
-                    | DatabaseErrorKind::CheckViolation,
-                _,
-            )
-        ),
-        Error::Busy { .. } | Error::DiskFull { .. } | Error::ReadOnly { .. } | Error::NotADatabase { .. } => false,
-        _ => true,
+        None => transaction::is_open(conn).unwrap_or(false),
+        // The next one would hardly fare better, and SQLite says to roll back.
+        Some(Error::Busy { .. } | Error::DiskFull { .. } | Error::ReadOnly { .. } | Error::NotADatabase { .. }) => {
+            false
+        }
+        Some(_) => transaction::survives(conn),
     }
 }
 
@@ -156,7 +134,8 @@ impl Connection {
             transaction::abandon(conn);
         }
         let result = work(conn);
-        self.interrupted = false;
+        // No use of it is to leave a transaction open: what is written in there would only look stored.
+        self.interrupted = transaction::is_open(conn).unwrap_or(true);
         Some(result)
     }
 }
@@ -372,8 +351,12 @@ fn commit(conn: &mut SqliteConnection, group: &mut [Box<dyn Job>]) {
         return group.iter_mut().for_each(|job| job.fail(again(&error)));
     }
     let together = transaction::end(conn, |conn| {
+        let go_on = group.iter_mut().all(|job| {
+            job.attempt(conn);
+            can_go_on(conn, job.error())
+        });
         // What stopped it does not matter: each job finds out for itself.
-        if group.iter_mut().all(|job| job.attempt(conn) != Attempt::Broken) { Ok(()) } else { Err(Error::Panicked) }
+        if go_on { Ok(()) } else { Err(Error::Panicked) }
     });
     if together.is_ok() {
         return;
