@@ -160,6 +160,9 @@ pub enum Error {
     },
     /// The store has been closed.
     Closed,
+    /// The call came from code that the store is running (a callback, a writer, instrumentation), and would have waited
+    /// for that to end, for ever. Nothing was done; call when it has ended.
+    Reentrant,
     /// The call was interrupted by a panic on a thread of the store's, where only instrumentation of yours could have
     /// caused one. Whether a write was stored is not known.
     Panicked,
@@ -254,6 +257,10 @@ impl fmt::Display for Error {
             Self::Busy { source } => write!(f, "another connection held the database for too long: {source}"),
             Self::DiskFull { source } => write!(f, "there is no space left for the database: {source}"),
             Self::Closed => f.write_str("the store is closed"),
+            Self::Reentrant => f.write_str(
+                "the store was called from inside another call of it, which this one would wait for: \
+                 make it when that has returned",
+            ),
             Self::Panicked => f.write_str("a thread of the store panicked; whether a write was stored is not known"),
             Self::Thread { source } => write!(f, "cannot start a thread: {source}"),
             Self::Database { source } => write!(f, "the database reported an error: {source}"),
@@ -284,6 +291,7 @@ impl StdError for Error {
             | Self::SessionExists { .. }
             | Self::CannotMigrate { .. }
             | Self::Closed
+            | Self::Reentrant
             | Self::Panicked => None,
         }
     }

@@ -11,6 +11,11 @@ pub(crate) fn read(conn: &mut SqliteConnection, name: &str) -> QueryResult<i64> 
     diesel::dsl::sql::<BigInt>(&format!("PRAGMA {name}")).get_result(conn)
 }
 
+/// `wal`, or the name of another way.
+pub(crate) fn journal_mode(conn: &mut SqliteConnection) -> QueryResult<String> {
+    diesel::dsl::sql::<Text>("PRAGMA journal_mode").get_result(conn)
+}
+
 pub(crate) fn write(conn: &mut SqliteConnection, name: &str, value: i64) -> QueryResult<()> {
     conn.batch_execute(&format!("PRAGMA {name} = {value}"))
 }

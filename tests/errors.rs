@@ -437,6 +437,25 @@ const CASES: &[Case] = &[
         because: &["database or disk is full"],
     },
     Case {
+        name: "a store that is called from inside a call that it would wait for",
+        given: |db| {
+            let store = SessionStore::builder().journal_mode(agent_session_store::JournalMode::Rollback);
+            store.open(db.path()).unwrap().update_session(&session("one")).unwrap();
+        },
+        when: |db| {
+            let store = SessionStore::builder().journal_mode(agent_session_store::JournalMode::Rollback);
+            let store = store.open(db.path()).unwrap();
+            let mut inside = Ok(());
+            let everything = agent_session_store::Selection::all();
+            store.export_with_progress(std::io::sink(), &everything, |_| inside = store.close())?;
+            inside
+        },
+        is: |error| matches!(error, Error::Reentrant),
+        says: "the store was called from inside another call of it, which this one would wait for: \
+               make it when that has returned",
+        because: &[],
+    },
+    Case {
         name: "anything else",
         given: filled_then!("CREATE TRIGGER no BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'not today'); END"),
         when: |db| db.connect().insert_event(&event("e2", "one", 2)),

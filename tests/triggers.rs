@@ -273,8 +273,10 @@ fn depth(conn: &mut SqliteConnection) -> u32 {
     status.transaction_depth().unwrap().map_or(0, |depth| depth.get())
 }
 
-/// Every verb that writes, at something of this kind.
-const VERBS: [fn(&mut SqliteConnection, &str) -> Result<(), Error>; 7] = [
+/// A verb that writes, at something of this kind.
+type Verb = fn(&mut SqliteConnection, &str) -> Result<(), Error>;
+
+const VERBS: [Verb; 7] = [
     |conn, kind| conn.insert_event(&event("bad", &format!("{kind}-1"), 1)),
     |conn, kind| {
         let events = [event("b1", "own", 1), event("b2", &format!("{kind}-1"), 1), event("b3", "own", 1)];

@@ -4,18 +4,18 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use chrono::{DateTime, Utc};
 use diesel::SqliteConnection;
 
-use super::reading::ReadingThreads;
-use super::ticket::ticket;
+use super::inside::{Use, is_inside, refuse};
 use super::verbs::{argument_type, forwarded_verbs, from_owned};
+use super::workers::Workers;
 use super::{SessionStore, SessionStoreBuilder};
 use crate::append::NewEvent;
 use crate::driver::SessionPersistDriver;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::SessionEvent;
 use crate::inspect::{CheckReport, SessionStats, Stats};
 use crate::page::ListPage;
@@ -30,9 +30,18 @@ use crate::transfer::{Progress, Selection};
 /// thread: its write waits in the store's queue to be committed with others, its read is done by one of the store's own
 /// threads (as many as it has reading connections).
 ///
+/// **What takes long** has threads of its own, started as they are needed: up to 16 exports run at the same time, 16
+/// imports, 4 backups, and 4 of what tidies up; any more wait their turn, in the order in which they were first polled.
+/// No kind waits for another, so that an import may read what an export is still writing. An export or import whose
+/// reader or writer waits for one that comes *later* can wait for ever when there are more than 16; start the ones that
+/// others wait for first.
+///
 /// **Dropping a future** takes nothing back that was begun. A write that was polled once may have been queued, and then
-/// is carried out all the same; one that was never polled, or was still waiting for room in the queue, is not.
-/// A read that nobody waits for is not done.
+/// is carried out all the same; one that was never polled, or was still waiting for room in the queue, is not. What
+/// waits for a thread is given up, a read or anything that takes long; what runs goes on.
+///
+/// [Calls from inside](SessionStore#calls-from-inside) a call are answered as there. Where they read or take long, they
+/// are done at once, on the thread that polls them.
 ///
 /// Dropping the last clone waits, on the thread that drops it, for the writes in the queue;
 /// [`close`](AsyncSessionStore::close) does it without holding a thread of the runtime.
@@ -58,8 +67,21 @@ use crate::transfer::{Progress, Selection};
 #[derive(Clone)]
 pub struct AsyncSessionStore {
     store: SessionStore,
-    reading: Arc<ReadingThreads>,
+    threads: Arc<Threads>,
 }
+
+/// Each kind of work has its own, since work of one kind may wait for work of another.
+struct Threads {
+    reading: Workers,
+    exporting: Workers,
+    importing: Workers,
+    copying: Workers,
+    tidying: Workers,
+    closing: Workers,
+}
+
+/// Opening is for stores that are not there yet. The threads are for all of them.
+static OPENING: LazyLock<Workers> = LazyLock::new(|| Workers::new(64, "agent-session-store-open", None));
 
 impl AsyncSessionStore {
     /// As [`SessionStore::open`].
@@ -234,7 +256,7 @@ impl AsyncSessionStore {
     /// ```
     pub async fn prune(&self, request: &PruneRequest) -> Result<PruneReport> {
         let (store, request) = (self.store.clone(), request.clone());
-        on_a_thread(move || store.prune(&request)).await
+        self.on_a_thread(&self.threads.tidying, move || store.prune(&request)).await
     }
 
     /// As [`SessionStore::reclaim_space`].
@@ -252,7 +274,7 @@ impl AsyncSessionStore {
     /// ```
     pub async fn reclaim_space(&self) -> Result<()> {
         let store = self.store.clone();
-        on_a_thread(move || store.reclaim_space()).await
+        self.on_a_thread(&self.threads.tidying, move || store.reclaim_space()).await
     }
 
     /// As [`SessionStore::export_with_progress`], on a thread of its own, which the writer comes back from.
@@ -275,7 +297,7 @@ impl AsyncSessionStore {
         progress: impl FnMut(Progress) + Send + 'static,
     ) -> Result<(W, Progress)> {
         let store = self.store.clone();
-        on_a_thread(move || {
+        self.on_a_thread(&self.threads.exporting, move || {
             let done = store.export_with_progress(&mut writer, &selection, progress)?;
             Ok((writer, done))
         })
@@ -302,7 +324,7 @@ impl AsyncSessionStore {
         progress: impl FnMut(Progress) + Send + 'static,
     ) -> Result<Progress> {
         let store = self.store.clone();
-        on_a_thread(move || store.import_with_progress(reader, progress)).await
+        self.on_a_thread(&self.threads.importing, move || store.import_with_progress(reader, progress)).await
     }
 
     /// As [`SessionStore::backup_to`].
@@ -320,7 +342,7 @@ impl AsyncSessionStore {
     /// ```
     pub async fn backup_to(&self, path: impl Into<PathBuf>) -> Result<()> {
         let (store, path) = (self.store.clone(), path.into());
-        on_a_thread(move || store.backup_to(path)).await
+        self.on_a_thread(&self.threads.copying, move || store.backup_to(path)).await
     }
 
     /// As [`SessionStore::close`].
@@ -337,15 +359,21 @@ impl AsyncSessionStore {
     /// # }
     /// ```
     pub async fn close(&self) -> Result<()> {
+        refuse(self.store.0.id, &[Use::Reading, Use::Writing, Use::Closing])?;
         let store = self.store.clone();
-        on_a_thread(move || store.close()).await
+        self.threads.closing.run(move || store.close()).await
     }
 
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut SqliteConnection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.reading.read(&self.store.0, work).await
+        if is_inside(self.store.0.id, &[Use::Reading, Use::Writing]) {
+            return self.store.0.read(work);
+        }
+        // Not the store itself, which closes when the last clone is dropped.
+        let connections = Arc::clone(&self.store.0);
+        self.threads.reading.run(move || connections.read(work)).await
     }
 
     async fn write<T: Send + 'static>(
@@ -353,8 +381,24 @@ impl AsyncSessionStore {
         work: impl FnMut(&mut SqliteConnection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let mut work = Some(work);
-        let ticket = poll_fn(|context| self.store.0.writer.poll_submit(context, &mut work)).await?;
+        let writer = &self.store.0.writer;
+        let mut place = writer.place();
+        let ticket = poll_fn(|context| writer.poll_submit(context, &mut place, &mut work)).await?;
+        drop(place);
         ticket.await
+    }
+
+    /// Does something that takes long: on one of these threads, or, in the middle of another call, here, since that may
+    /// be the last of them.
+    async fn on_a_thread<T: Send + 'static>(
+        &self,
+        threads: &Workers,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        if is_inside(self.store.0.id, &[Use::Reading, Use::Writing, Use::Working]) {
+            return work();
+        }
+        threads.run(work).await
     }
 }
 
@@ -428,8 +472,16 @@ impl AsyncEvents {
 impl From<SessionStore> for AsyncSessionStore {
     /// The same store, for tasks.
     fn from(store: SessionStore) -> Self {
-        let reading = Arc::new(ReadingThreads::new(store.0.readers.limit()));
-        Self { store, reading }
+        let long = |limit, name| Workers::new(limit, name, Some(store.0.id));
+        let threads = Threads {
+            reading: Workers::new(store.0.readers.limit(), "agent-session-store-reads", None),
+            exporting: long(16, "agent-session-store-export"),
+            importing: long(16, "agent-session-store-import"),
+            copying: long(4, "agent-session-store-backup"),
+            tidying: long(4, "agent-session-store-tidy"),
+            closing: long(1, "agent-session-store-close"),
+        };
+        Self { store, threads: Arc::new(threads) }
     }
 }
 
@@ -455,16 +507,6 @@ impl SessionStoreBuilder {
     /// ```
     pub async fn open_async(self, path: impl Into<PathBuf>) -> Result<AsyncSessionStore> {
         let path = path.into();
-        on_a_thread(move || self.open(path)).await.map(AsyncSessionStore::from)
+        OPENING.run(move || self.open(path)).await.map(AsyncSessionStore::from)
     }
-}
-
-/// Does something that takes long, and rarely happens, on a thread of its own.
-async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let (promise, ticket) = ticket();
-    std::thread::Builder::new()
-        .name("agent-session-store".to_owned())
-        .spawn(move || promise.answer(work()))
-        .map_err(|source| Error::Thread { source })?;
-    ticket.await
 }

@@ -130,7 +130,8 @@ impl SessionStoreBuilder {
     }
 
     /// How many connections may read at the same time; 4 unless set, and at least 1. Each is opened when it is first
-    /// needed and takes up to 2 MB for its cache. Calls beyond this number wait for one to be free.
+    /// needed and takes up to 2 MB for its cache. Calls beyond this number wait for one to be free. Exports and copies do
+    /// not count: each takes a connection of its own.
     ///
     /// ```
     /// # use agent_session_store::SessionStore;

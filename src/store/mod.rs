@@ -4,13 +4,15 @@
 mod asynchronous;
 mod builder;
 mod connection;
+mod deferred;
 mod driver;
+mod inside;
 mod place;
 mod readers;
-#[cfg(feature = "async")]
-mod reading;
 mod ticket;
 mod verbs;
+#[cfg(feature = "async")]
+mod workers;
 mod writer;
 
 use std::fmt;
@@ -28,6 +30,8 @@ pub use self::asynchronous::{AsyncEvents, AsyncSessionStore};
 use self::builder::Options;
 pub use self::builder::{Durability, JournalMode, SessionStoreBuilder};
 use self::connection::Location;
+use self::deferred::Calls;
+use self::inside::{ANYTHING, Inside, StoreId, Use, is_inside, refuse};
 use self::readers::Readers;
 use self::verbs::{argument_type, forwarded_verbs, from_owned};
 use self::writer::Writer;
@@ -59,6 +63,21 @@ use crate::walk::walk;
 ///
 /// Other processes, the reference driver among them, may use the same file at the same time. Calls block; from async
 /// code use the `async` feature's `AsyncSessionStore`.
+///
+/// # Calls from inside
+///
+/// Code of yours that the store runs may use the store: an export's or import's callback, its writer or reader, a
+/// waker, Diesel's instrumentation. Each call works, or it is [`Error::Reentrant`](crate::Error::Reentrant) at once, where
+/// it would wait for the very call that it is made from:
+///
+/// - during an export, everything works but [`close`](Self::close) and [`reclaim_space`](Self::reclaim_space), and
+///   with a rollback journal whatever writes; in memory everything works,
+/// - instrumentation of a read is in the same position; that of a write may read, but not write; in memory it can do
+///   nothing.
+///
+/// What cannot be noticed is another thread or task that makes such a call while yours waits for it: do not wait for one.
+///
+/// # Watching it
 ///
 /// Everything the store does, and what is slow or fails, can be watched with Diesel's instrumentation: what
 /// [`set_default_instrumentation`](diesel::connection::set_default_instrumentation) installs before the store is
@@ -92,6 +111,7 @@ pub struct SessionStore(Arc<Owner>);
 struct Owner(Arc<Connections>);
 
 pub(crate) struct Connections {
+    id: StoreId,
     location: Location,
     writer: Arc<Writer>,
     readers: Readers,
@@ -148,11 +168,13 @@ impl SessionStore {
     }
 
     fn establish(location: Location, options: Options) -> Result<Self> {
-        let writer = connection::writer(&location, &options).map_err(|error| location.explain(error))?;
-        let writer = Arc::new(Writer::new(writer));
+        let id = StoreId::new();
+        let mut conn = connection::writer(&location, &options).map_err(|error| location.explain(error))?;
+        let waits_for_readers = pragma::journal_mode(&mut conn)? != "wal";
+        let writer = Arc::new(Writer::new(id, waits_for_readers, conn));
         let writes_a_file = matches!(location, Location::File { .. }) && !options.read_only;
-        let readers = Readers::new(location.clone(), options);
-        let connections = Connections { location, writer, readers, writes_a_file, closing: Mutex::new(()) };
+        let readers = Readers::new(id, location.clone(), options);
+        let connections = Connections { id, location, writer, readers, writes_a_file, closing: Mutex::new(()) };
         Ok(Self(Arc::new(Owner(Arc::new(connections)))))
     }
 
@@ -286,6 +308,9 @@ impl SessionStore {
         if request.is_dry_run() {
             return self.0.read(|conn| prune::dry_run(conn, request));
         }
+        if request.reclaims_space() {
+            refuse(self.0.id, &[Use::Reading])?;
+        }
         let targets = self.0.read(|conn| prune::plan(conn, request))?;
         let report = prune::in_steps(targets, true, |target| {
             let (request, target) = (request.clone(), target.clone());
@@ -310,6 +335,8 @@ impl SessionStore {
     /// # Ok::<(), agent_session_store::Error>(())
     /// ```
     pub fn reclaim_space(&self) -> Result<()> {
+        // The log stays as long as this thread reads it.
+        refuse(self.0.id, &[Use::Reading])?;
         self.0.writer.with(|conn| conn.reclaim_space())
     }
 
@@ -329,8 +356,9 @@ impl SessionStore {
         self.export_with_progress(writer, selection, |_| {})
     }
 
-    /// As [`export`](Self::export), and tells how far it is: after every session and every 1,000 events. What is called
-    /// must not use a store in memory that is exported, which has one connection only.
+    /// As [`export`](Self::export), and tells how far it is: after every session and every 1,000 events. What is called,
+    /// and the writer, may use the store; see [calls from inside](Self#calls-from-inside). A store in memory calls both
+    /// when it has read everything.
     ///
     /// # Errors
     ///
@@ -348,7 +376,20 @@ impl SessionStore {
         selection: &Selection,
         progress: impl FnMut(Progress),
     ) -> Result<Progress> {
-        self.0.read(|conn| conn.export_with_progress(writer, selection, progress))
+        match self.0.location {
+            Location::File { .. } => {
+                self.0.readers.aside(|conn| conn.export_with_progress(writer, selection, progress))
+            }
+            Location::Memory => {
+                let calls = Calls::default();
+                let export = |conn: &mut SqliteConnection| {
+                    conn.export_with_progress(&calls, selection, |done| calls.progress(done))
+                };
+                let done = self.0.writer.with(export);
+                calls.make(writer, progress)?;
+                done
+            }
+        }
     }
 
     /// Reads what [`export`](Self::export) wrote, as [`SessionPersistDriver::import`] does. Other writes come in between
@@ -404,10 +445,14 @@ impl SessionStore {
     /// # Ok::<(), agent_session_store::Error>(())
     /// ```
     pub fn backup_to(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.0.read(|conn| backup::backup(conn, path.as_ref()))
+        let backup = |conn: &mut SqliteConnection| backup::backup(conn, path.as_ref());
+        match self.0.location {
+            Location::File { .. } => self.0.readers.aside(backup),
+            Location::Memory => self.0.writer.with(backup),
+        }
     }
 
-    /// Closes the store, for every clone of it: waits for the writes that were begun, moves the write-ahead log into
+    /// Closes the store, for every clone of it: waits for the calls that were begun, moves the write-ahead log into
     /// the file as far as other processes let it, and closes the connections. Every later call is answered with
     /// [`Error::Closed`](crate::Error::Closed), except this one, which then does nothing.
     ///
@@ -415,7 +460,8 @@ impl SessionStore {
     ///
     /// # Errors
     ///
-    /// What the database reports about moving the log. Nothing is lost then: what was acknowledged is in the log, and
+    /// [`Error::Reentrant`](crate::Error::Reentrant) from inside another call, which it would wait for; the store stays
+    /// open then. And what the database reports about moving the log. Nothing is lost then: what was acknowledged is in the log, and
     /// the next one to open the file reads it there.
     ///
     /// ```
@@ -511,6 +557,8 @@ impl Connections {
     }
 
     fn close(&self) -> Result<()> {
+        refuse(self.id, ANYTHING)?;
+        let _inside = Inside::enter(self.id, Use::Closing);
         let _closing = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
         let conn = self.writer.close();
         self.readers.close();
@@ -536,8 +584,8 @@ impl Drop for Owner {
         let connections = Arc::clone(&self.0);
         // Nobody is left to tell, of errors or of a panic in the host's instrumentation.
         let close = move || _ = catch_unwind(AssertUnwindSafe(|| connections.close()));
-        if self.writer.is_this_thread() {
-            // A task dropped the store while it was being woken. This thread cannot wait for its own end.
+        if is_inside(self.id, ANYTHING) {
+            // Dropped by code that the store called. This thread cannot wait for what it is in the middle of.
             let _ = std::thread::Builder::new().name("agent-session-store".to_owned()).spawn(close);
         } else {
             close();

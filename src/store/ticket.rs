@@ -43,12 +43,6 @@ impl<T> Promise<T> {
         self.put(answer);
     }
 
-    /// Whether anybody still waits.
-    #[cfg(feature = "async")]
-    pub(super) fn is_awaited(&self) -> bool {
-        Arc::strong_count(&self.0) > 1
-    }
-
     fn put(&self, answer: Result<T>) {
         let mut state = self.0.state();
         if let State::Open(waker) = &mut *state {
@@ -86,12 +80,36 @@ impl<T> Future for Ticket<T> {
     type Output = Result<T>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T>> {
-        match &mut *self.0.state() {
-            State::Open(waker) => {
-                *waker = Some(context.waker().clone());
-                Poll::Pending
+        let mut new = None;
+        loop {
+            let mut state = self.0.state();
+            let known = match &mut *state {
+                State::Answered(answer) => return Poll::Ready(answer.take().unwrap_or(Err(Error::Panicked))),
+                State::Open(known) => known,
+            };
+            if known.as_ref().is_some_and(|known| known.will_wake(context.waker())) {
+                return Poll::Pending;
             }
-            State::Answered(answer) => Poll::Ready(answer.take().unwrap_or(Err(Error::Panicked))),
+            // Cloned and dropped without the lock: a waker is somebody else's code.
+            if let Some(new) = new.take() {
+                let old = known.replace(new);
+                drop(state);
+                drop(old);
+                return Poll::Pending;
+            }
+            drop(state);
+            new = Some(context.waker().clone());
         }
+    }
+}
+
+/// Nobody waits any more, so that nobody is woken, or kept for being woken, until the answer is there.
+#[cfg(feature = "async")]
+impl<T> Drop for Ticket<T> {
+    fn drop(&mut self) {
+        let _waker = match &mut *self.0.state() {
+            State::Open(waker) => waker.take(),
+            State::Answered(_) => None,
+        };
     }
 }

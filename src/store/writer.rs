@@ -4,7 +4,7 @@
 //! a thread of the store's empties: everything in it, in order, in one transaction, then one commit (one disk sync)
 //! for all. A caller is answered after that commit.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::Waker;
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use diesel::SqliteConnection;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
+use super::inside::{Inside, StoreId, Use, is_inside, refuse};
 use super::ticket::{Promise, Ticket, ticket};
 use crate::error::{Error, Result};
 use crate::transaction;
@@ -110,6 +111,9 @@ fn again(error: &Error) -> Error {
 
 /// The connection that writes, and the queue for it.
 pub(super) struct Writer {
+    id: StoreId,
+    /// Whether a commit waits for everybody who reads: there is no write-ahead log.
+    waits_for_readers: bool,
     queue: Mutex<Queue>,
     /// Something was put into the queue, or it was closed.
     filled: Condvar,
@@ -134,8 +138,11 @@ impl Connection {
             transaction::abandon(conn);
         }
         let result = work(conn);
-        // No use of it is to leave a transaction open: what is written in there would only look stored.
-        self.interrupted = transaction::is_open(conn).unwrap_or(true);
+        // No use of it leaves a transaction open; what is written in there would only look stored.
+        if transaction::is_open(conn).unwrap_or(true) {
+            transaction::abandon(conn);
+        }
+        self.interrupted = false;
         Some(result)
     }
 }
@@ -149,13 +156,62 @@ struct Queue {
     /// How many the thread waits for.
     wanted: usize,
     thread: Option<JoinHandle<()>>,
-    /// Tasks that found the queue full.
-    waiting_tasks: Vec<Waker>,
+    /// Tasks that found the queue full, by their place in the line. Where there are any, there are jobs.
+    waiting_tasks: BTreeMap<u64, Waker>,
+    #[cfg(feature = "async")]
+    last_place: u64,
+}
+
+impl Queue {
+    #[cfg(feature = "async")]
+    fn next_place(&mut self) -> u64 {
+        self.last_place += 1;
+        self.last_place
+    }
+
+    /// The tasks for which there is room, first come, first served. They are not promised a part of it, since a task may
+    /// never look again; whoever finds it taken waits on, in its old place. When nothing is left in the queue that would
+    /// lead here once more, it is all of them.
+    fn tasks_to_wake(&mut self) -> BTreeMap<u64, Waker> {
+        let room = QUEUE_LENGTH.saturating_sub(self.jobs.len());
+        match self.waiting_tasks.keys().nth(room).copied() {
+            Some(first_to_wait) if !self.jobs.is_empty() => {
+                let rest = self.waiting_tasks.split_off(&first_to_wait);
+                std::mem::replace(&mut self.waiting_tasks, rest)
+            }
+            _ => std::mem::take(&mut self.waiting_tasks),
+        }
+    }
+}
+
+/// A task's place in the line before the full queue. It leaves the line when this is dropped.
+#[cfg(feature = "async")]
+pub(super) struct Place<'a> {
+    writer: &'a Writer,
+    number: Option<u64>,
+}
+
+#[cfg(feature = "async")]
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            // The waker goes after the lock.
+            let _waker = self.writer.queue().waiting_tasks.remove(&number);
+        }
+    }
+}
+
+/// The connection, held by this thread.
+struct Held<'a> {
+    connection: MutexGuard<'a, Connection>,
+    _inside: Inside,
 }
 
 impl Writer {
-    pub(super) fn new(conn: SqliteConnection) -> Self {
+    pub(super) fn new(id: StoreId, waits_for_readers: bool, conn: SqliteConnection) -> Self {
         Self {
+            id,
+            waits_for_readers,
             queue: Mutex::default(),
             filled: Condvar::new(),
             drained: Condvar::new(),
@@ -167,13 +223,24 @@ impl Writer {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn connection(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    fn connection(&self) -> Held<'_> {
+        self.held(self.connection.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn held<'a>(&self, connection: MutexGuard<'a, Connection>) -> Held<'a> {
+        Held { connection, _inside: Inside::enter(self.id, Use::Writing) }
+    }
+
+    /// An error where this thread would wait for itself.
+    fn refuse_inside(&self) -> Result<()> {
+        let inside = if self.waits_for_readers { &[Use::Writing, Use::Reading][..] } else { &[Use::Writing] };
+        refuse(self.id, inside)
     }
 
     /// Works with the connection itself, as soon as it is free.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut SqliteConnection) -> Result<T>) -> Result<T> {
-        self.connection().work(work).unwrap_or(Err(Error::Closed))
+        self.refuse_inside()?;
+        self.connection().connection.work(work).unwrap_or(Err(Error::Closed))
     }
 
     /// Writes at once if nobody else is writing; `None` if the write has to queue.
@@ -181,21 +248,30 @@ impl Writer {
     /// It has to as well where the last group was one of several: taking the connection now would make the others
     /// wait for a commit that they are not in.
     pub(super) fn write_now<T>(&self, work: impl FnOnce(&mut SqliteConnection) -> Result<T>) -> Option<Result<T>> {
-        let mut guard = {
+        if let Err(error) = self.refuse_inside() {
+            return Some(Err(error));
+        }
+        let guard = {
             let queue = self.queue();
             if queue.is_closed {
                 return Some(Err(Error::Closed));
             }
             if !queue.jobs.is_empty() || queue.last_group > 1 {
-                return None;
-            }
-            match self.connection.try_lock() {
-                Ok(guard) => guard,
-                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) => return None,
+                None
+            } else {
+                match self.connection.try_lock() {
+                    Ok(guard) => Some(guard),
+                    Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+                    Err(TryLockError::WouldBlock) => None,
+                }
             }
         };
-        guard.work(work)
+        match guard {
+            Some(guard) => Some(self.held(guard).connection.work(work).unwrap_or(Err(Error::Closed))),
+            // A waker's write: the queue would wait for this thread.
+            None if is_inside(self.id, &[Use::Emptying]) => Some(self.with(work)),
+            None => None,
+        }
     }
 
     /// Puts a write into the queue, and waits while that is full.
@@ -210,24 +286,46 @@ impl Writer {
         self.push(queue, work)
     }
 
+    /// A place in the line of the tasks that find the queue full.
+    #[cfg(feature = "async")]
+    pub(super) fn place(&self) -> Place<'_> {
+        Place { writer: self, number: None }
+    }
+
     /// Puts a write into the queue, or leaves word to be woken when there is room.
     #[cfg(feature = "async")]
     pub(super) fn poll_submit<T: Send + 'static, F>(
         self: &Arc<Self>,
         context: &Context<'_>,
+        place: &mut Place<'_>,
         work: &mut Option<F>,
     ) -> Poll<Result<Ticket<T>>>
     where
         F: FnMut(&mut SqliteConnection) -> Result<T> + Send + 'static,
     {
-        let mut queue = self.queue();
-        if queue.jobs.len() >= QUEUE_LENGTH && !queue.is_closed {
-            queue.waiting_tasks.push(context.waker().clone());
-            return Poll::Pending;
-        }
-        match work.take() {
-            Some(work) => Poll::Ready(self.push(queue, work)),
-            None => Poll::Ready(Err(Error::Panicked)),
+        self.refuse_inside()?;
+        let mut waker = None;
+        loop {
+            let mut queue = self.queue();
+            if queue.jobs.len() < QUEUE_LENGTH || queue.is_closed {
+                return Poll::Ready(match work.take() {
+                    Some(work) => self.push(queue, work),
+                    None => Err(Error::Panicked),
+                });
+            }
+            let number = *place.number.get_or_insert_with(|| queue.next_place());
+            if queue.waiting_tasks.get(&number).is_some_and(|known| known.will_wake(context.waker())) {
+                return Poll::Pending;
+            }
+            // Cloned and dropped without the lock: a waker is somebody else's code.
+            if let Some(waker) = waker.take() {
+                let old = queue.waiting_tasks.insert(number, waker);
+                drop(queue);
+                drop(old);
+                return Poll::Pending;
+            }
+            drop(queue);
+            waker = Some(context.waker().clone());
         }
     }
 
@@ -257,11 +355,15 @@ impl Writer {
 
     /// Empties the queue until the store is closed.
     fn run(&self) {
+        let _inside = Inside::enter(self.id, Use::Emptying);
         while self.wait_for_work() {
-            let mut guard = self.connection();
+            let mut held = self.connection();
             let mut group = self.gather();
-            let done = catch_unwind(AssertUnwindSafe(|| guard.work(|conn| commit(conn, &mut group))));
-            drop(guard);
+            let done = catch_unwind(AssertUnwindSafe(|| held.connection.work(|conn| commit(conn, &mut group))));
+            drop(held);
+            // Not before: what a waker runs may use the store.
+            let tasks = self.queue().tasks_to_wake();
+            wake(tasks);
             match done {
                 Ok(Some(())) => {}
                 Ok(None) => group.iter_mut().for_each(|job| job.fail(Error::Closed)),
@@ -270,11 +372,6 @@ impl Writer {
             }
             group.into_iter().for_each(|job| undisturbed(|| job.answer()));
         }
-    }
-
-    /// Whether the calling thread is the one that empties the queue.
-    pub(super) fn is_this_thread(&self) -> bool {
-        self.queue().thread.as_ref().is_some_and(|thread| thread.thread().id() == std::thread::current().id())
     }
 
     /// Whether there is any; not if the store is closed.
@@ -305,10 +402,8 @@ impl Writer {
         let size = queue.jobs.len().min(GROUP_SIZE);
         let group = queue.jobs.drain(..size).collect();
         queue.last_group = size;
-        let waiting_tasks = std::mem::take(&mut queue.waiting_tasks);
         drop(queue);
         self.drained.notify_all();
-        wake(waiting_tasks);
         group
     }
 
@@ -326,14 +421,14 @@ impl Writer {
             // Its panics are caught inside.
             let _ = thread.join();
         }
-        let mut connection = self.connection();
+        let connection = &mut self.connection().connection;
         connection.work(|_| ())?;
         connection.conn.take()
     }
 }
 
-fn wake(tasks: Vec<Waker>) {
-    tasks.into_iter().for_each(|task| undisturbed(|| task.wake()));
+fn wake(tasks: BTreeMap<u64, Waker>) {
+    tasks.into_values().for_each(|task| undisturbed(|| task.wake()));
 }
 
 /// Runs what may be somebody else's code, a waker: whatever happens in there, the others are still to be served.

@@ -1,0 +1,135 @@
+//! Threads that work for tasks, a limited number: a task must not block its own.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::inside::{Inside, StoreId, Use};
+use super::ticket::ticket;
+use crate::error::{Error, Result};
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// How long a thread waits for more work before it ends.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Starts threads as they are needed, up to a limit. What comes then waits, and is begun in the order in which it came.
+pub(super) struct Workers {
+    shared: Arc<Shared>,
+    limit: usize,
+    name: &'static str,
+    /// The store that calls the host's code here, if any.
+    store: Option<StoreId>,
+}
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// By number, in the order in which they came; those that are given up leave the queue from any place.
+    jobs: BTreeMap<u64, Job>,
+    last_number: u64,
+    threads: usize,
+    idle: usize,
+    is_closed: bool,
+}
+
+impl Workers {
+    pub(super) fn new(limit: usize, name: &'static str, store: Option<StoreId>) -> Self {
+        Self { shared: Arc::default(), limit, name, store }
+    }
+
+    /// Does the work on one of the threads. Given up before its turn has come, it is not begun.
+    pub(super) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        let (promise, ticket) = ticket();
+        let store = self.store;
+        let work = move || {
+            let _inside = store.map(|store| Inside::enter(store, Use::Working));
+            work()
+        };
+        let mut turn = self.submit(Box::new(move || promise.answer(work())))?;
+        let answer = ticket.await;
+        turn.number = None;
+        answer
+    }
+
+    fn submit(&self, job: Job) -> Result<Turn<'_>> {
+        let mut queue = self.shared.queue();
+        if queue.idle <= queue.jobs.len() && queue.threads < self.limit {
+            let shared = Arc::clone(&self.shared);
+            let thread = std::thread::Builder::new().name(self.name.to_owned());
+            match thread.spawn(move || shared.run()) {
+                Ok(_) => queue.threads += 1,
+                // The threads that there are will do.
+                Err(_) if queue.threads > 0 => {}
+                Err(source) => {
+                    drop(queue);
+                    return Err(Error::Thread { source });
+                }
+            }
+        }
+        queue.last_number += 1;
+        let number = queue.last_number;
+        queue.jobs.insert(number, job);
+        drop(queue);
+        self.shared.filled.notify_one();
+        Ok(Turn { shared: &self.shared, number: Some(number) })
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.shared.queue().is_closed = true;
+        self.shared.filled.notify_all();
+    }
+}
+
+/// A job that may still be waiting. It leaves the queue when this is dropped.
+struct Turn<'a> {
+    shared: &'a Shared,
+    number: Option<u64>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            // What it was to do goes after the lock: a writer, a callback, perhaps the last clone of a store.
+            let _job = self.shared.queue().jobs.remove(&number);
+        }
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self) {
+        let mut queue = self.queue();
+        loop {
+            if let Some((_, job)) = queue.jobs.pop_first() {
+                drop(queue);
+                // A panic (of the host's code) answers the one who waits for this job, and nobody else.
+                let _ = catch_unwind(AssertUnwindSafe(job));
+                queue = self.queue();
+                continue;
+            }
+            if !queue.is_closed {
+                queue.idle += 1;
+                let (again, waited) = self.filled.wait_timeout(queue, PATIENCE).unwrap_or_else(PoisonError::into_inner);
+                queue = again;
+                queue.idle -= 1;
+                if !waited.timed_out() || !queue.jobs.is_empty() {
+                    continue;
+                }
+            }
+            queue.threads -= 1;
+            return;
+        }
+    }
+}
