@@ -53,7 +53,9 @@ impl Drop for Inside {
     fn drop(&mut self) {
         let _ = USES.try_with(|uses| {
             let mut uses = uses.borrow_mut();
-            if let Some(place) = uses.iter().rposition(|&(store, what)| store == self.0 && what == self.1) {
+            if uses.last() == Some(&(self.0, self.1)) {
+                uses.pop();
+            } else if let Some(place) = uses.iter().position(|entry| *entry == (self.0, self.1)) {
                 uses.remove(place);
             }
         });
@@ -61,6 +63,7 @@ impl Drop for Inside {
 }
 
 /// Whether this thread is in the middle of one of these.
+#[inline]
 pub(super) fn is_inside(store: StoreId, any_of: &[Use]) -> bool {
     USES.try_with(|uses| uses.borrow().iter().any(|(of, what)| *of == store && any_of.contains(what))).unwrap_or(false)
 }
