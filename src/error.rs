@@ -8,6 +8,7 @@ use serde_json::error::Category;
 
 use crate::cursor::Cursor;
 use crate::disk;
+use crate::json;
 use crate::prune::PruneReport;
 use crate::transfer::Progress;
 
@@ -33,7 +34,7 @@ pub(crate) type Cause = Box<dyn StdError + Send + Sync>;
 #[non_exhaustive]
 pub enum Error {
     /// A text that should become a [`Json`](crate::Json) is not JSON, a value has no form in JSON, or the JSON is not of
-    /// the type asked for. Nothing was stored.
+    /// the type asked for, or too deep to be read as one. Nothing was stored.
     InvalidJson {
         /// Where and why it stopped.
         source: serde_json::Error,
@@ -214,6 +215,9 @@ impl fmt::Display for Error {
             Self::InvalidJson { source } => match source.classify() {
                 // Only what was read has a place.
                 _ if source.line() == 0 => write!(f, "the value cannot be written as JSON: {source}"),
+                _ if json::is_too_deep(source) => {
+                    write!(f, "the JSON is nested too deeply to be decoded: {source}")
+                }
                 Category::Data => write!(f, "the JSON is of another type than asked for: {source}"),
                 _ => write!(f, "the text is not JSON: {source}"),
             },

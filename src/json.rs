@@ -9,16 +9,20 @@ use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::Text;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use crate::column::StoredText;
 use crate::error::{Error, Result};
+use crate::time::OUT_OF_RANGE;
 
 /// A JSON text, checked once and then kept byte for byte.
 ///
 /// A tree of values would lose what agents really sent: the order of keys, a key given twice, the spelling of
 /// numbers (`1.0`, `1e+21`, `12345678901234567000`) and escapes (half a surrogate pair, `\u0000`). So this type
 /// never rebuilds the text, and equality is equality of the text: `{"a":1}` and `{"a": 1}` differ.
+///
+/// It is content: [`Display`](fmt::Display) and [`Debug`](fmt::Debug) print all of it, and belong in no log.
 ///
 /// As part of another serde value it is written and read as the JSON it holds; this works with `serde_json` itself,
 /// not through formats or attributes that buffer values (`#[serde(flatten)]`, untagged enums).
@@ -52,7 +56,7 @@ impl Json {
         let text = text.into();
         match raw(&text) {
             Ok(_) => Ok(Self(text.into_boxed_str())),
-            Err(source) => Err(Error::InvalidJson { source }),
+            Err(source) => Err(Error::InvalidJson { source: without_content(source) }),
         }
     }
 
@@ -71,7 +75,7 @@ impl Json {
     pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
         match serde_json::to_string(value) {
             Ok(text) => Ok(Self(text.into_boxed_str())),
-            Err(source) => Err(Error::InvalidJson { source }),
+            Err(source) => Err(Error::InvalidJson { source: without_content(source) }),
         }
     }
 
@@ -90,7 +94,8 @@ impl Json {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidJson`] if the text does not describe a `T`.
+    /// [`Error::InvalidJson`] if the text does not describe a `T`, or is nested deeper than 127 levels. It says where, and
+    /// which kind of value was expected and found, but quotes nothing of the text.
     ///
     /// ```
     /// # use agent_session_store::Json;
@@ -101,7 +106,13 @@ impl Json {
     /// # Ok::<(), agent_session_store::Error>(())
     /// ```
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T> {
-        serde_json::from_str(&self.0).map_err(|source| Error::InvalidJson { source })
+        serde_json::from_str(&self.0).map_err(|source| {
+            let source = without_content(source);
+            let has_place = source.line() > 0;
+            // Said by the type about the whole value. Only what cannot be written has no place.
+            let source = if has_place { source } else { serde::de::Error::custom(source.to_string() + &place(1, 1)) };
+            Error::InvalidJson { source }
+        })
     }
 
     /// The text, given away.
@@ -113,6 +124,68 @@ impl Json {
     pub(crate) fn is_null(&self) -> bool {
         self.0.trim_ascii() == "null"
     }
+}
+
+/// The same error without what it quotes of the JSON, which may be a secret, and errors end up in logs. Syntax errors
+/// quote nothing; what they say, and the place, stay.
+pub(crate) fn without_content(error: serde_json::Error) -> serde_json::Error {
+    if error.classify() != Category::Data {
+        return error;
+    }
+    let place = if error.line() == 0 { String::new() } else { place(error.line(), error.column()) };
+    let message = error.to_string();
+    // serde_json finds the place in the text again.
+    serde::de::Error::custom(told(message.strip_suffix(&*place).unwrap_or(&message)) + &place)
+}
+
+fn place(line: usize, column: usize) -> String {
+    format!(" at line {line} column {column}")
+}
+
+/// What serde calls a value that it did not expect, before it quotes it.
+const KINDS: [&str; 17] = [
+    "boolean",
+    "integer",
+    "floating point",
+    "character",
+    "string",
+    "byte array",
+    "unit value",
+    "null",
+    "Option value",
+    "newtype struct",
+    "sequence",
+    "map",
+    "enum",
+    "unit variant",
+    "newtype variant",
+    "tuple variant",
+    "struct variant",
+];
+
+/// As much of a message as cannot be content: serde's own words, and the names that the type has.
+fn told(message: &str) -> String {
+    let expected = message.rsplit_once(", expected ").map_or(String::new(), |(_, what)| format!(", expected {what}"));
+    let is_of_the_type = ["missing field `", "duplicate field `", "data did not match any variant of untagged enum "];
+    if message == OUT_OF_RANGE || is_of_the_type.iter().any(|beginning| message.starts_with(beginning)) {
+        return message.to_owned();
+    }
+    for problem in ["invalid type", "invalid value"] {
+        if let Some(found) = message.strip_prefix(problem).and_then(|rest| rest.strip_prefix(": ")) {
+            let kind = KINDS.iter().find(|kind| found.starts_with(*kind));
+            return format!("{problem}: {}{expected}", kind.unwrap_or(&"another value"));
+        }
+    }
+    let told = ["unknown variant", "unknown field", "invalid length"];
+    match told.iter().find(|beginning| message.starts_with(*beginning)) {
+        Some(problem) => format!("{problem}{expected}"),
+        None => "a value that the type does not take".to_owned(),
+    }
+}
+
+/// Whether the text is JSON and only too deep to become a value.
+pub(crate) fn is_too_deep(error: &serde_json::Error) -> bool {
+    error.is_syntax() && error.to_string().starts_with("recursion limit exceeded")
 }
 
 /// Checks the syntax, without recursion and without building values.
@@ -215,6 +288,65 @@ mod tests {
         ] {
             assert!(matches!(Json::parse(text), Err(Error::InvalidJson { .. })), "{text:?}");
         }
+    }
+
+    /// Whatever the type says about the value, nothing of the value is in the error, its causes or their debug forms.
+    #[test]
+    fn no_error_quotes_the_json() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(dead_code, reason = "only read into")]
+        struct Place {
+            number: u8,
+            kind: Kind,
+        }
+        #[derive(Debug, Deserialize)]
+        enum Kind {
+            One,
+        }
+        #[derive(Debug)]
+        struct Talkative;
+        impl<'de> Deserialize<'de> for Talkative {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                Err(serde::de::Error::custom(format!("I do not like {text}")))
+            }
+        }
+        fn said<T: DeserializeOwned>(text: &str) -> String {
+            let error = Json::parse(text).expect("valid JSON").decode::<T>().err().expect("of another type");
+            let Error::InvalidJson { source } = &error else { panic!("{error}") };
+            let all = format!("{error} {error:?} {source} {source:?}");
+            assert!(!all.contains("secret") && !all.contains("4711"), "{all}");
+            source.to_string()
+        }
+        let at = |says: &str, column| format!("{says} at line 1 column {column}");
+        assert_eq!(said::<u8>(r#""secret""#), at("invalid type: string, expected u8", 8));
+        assert_eq!(said::<u8>(r#""a, expected secret""#), at("invalid type: string, expected u8", 20));
+        assert_eq!(said::<u8>("4711"), at("invalid value: integer, expected u8", 4));
+        assert_eq!(said::<u8>("4711.5"), at("invalid type: floating point, expected u8", 6));
+        assert_eq!(said::<u8>("null"), at("invalid type: null, expected u8", 4));
+        assert_eq!(said::<char>(r#""secret""#), at("invalid value: string, expected a character", 8));
+        assert_eq!(said::<[u8; 2]>("[1]"), at("invalid length, expected an array of length 2", 3));
+        assert_eq!(said::<Place>("{}"), at("missing field `number`", 2));
+        assert_eq!(said::<Place>(r#"{"number":1,"number":2}"#), at("duplicate field `number`", 20));
+        assert_eq!(said::<Place>(r#"{"secret":1}"#), at("unknown field, expected `number` or `kind`", 9));
+        assert_eq!(said::<Kind>(r#""secret""#), at("unknown variant, expected `One`", 8));
+        assert_eq!(said::<Talkative>(r#""secret""#), at("a value that the type does not take", 1));
+        assert_eq!(
+            said::<crate::SessionEvent>(r#""secret""#),
+            at("invalid type: string, expected struct SessionEvent", 8)
+        );
+    }
+
+    #[test]
+    fn what_is_too_deep_to_decode_is_json_all_the_same() {
+        let nested = |levels| Json::parse("[".repeat(levels) + &"]".repeat(levels)).expect("valid JSON");
+        assert!(nested(127).decode::<serde_json::Value>().is_ok());
+        let error = nested(128).decode::<serde_json::Value>().expect_err("one more");
+        assert_eq!(
+            error.to_string(),
+            "the JSON is nested too deeply to be decoded: recursion limit exceeded at line 1 column 128"
+        );
     }
 
     #[test]

@@ -4,6 +4,9 @@ use chrono::{DateTime, Utc};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serializer};
 
+/// What is said of milliseconds that no calendar has.
+pub(crate) const OUT_OF_RANGE: &str = "the milliseconds are out of the range of a time";
+
 /// The whole milliseconds of a fraction (JavaScript has only one type of number), if they fit.
 pub(crate) fn floor(value: f64) -> Option<i64> {
     let whole = value.floor();
@@ -25,7 +28,7 @@ impl Millis {
             Self::Fraction(value) => floor(value),
         }
         .and_then(DateTime::from_timestamp_millis)
-        .ok_or_else(|| E::custom("the milliseconds are out of the range of a time"))
+        .ok_or_else(|| E::custom(OUT_OF_RANGE))
     }
 }
 

@@ -223,9 +223,9 @@ fn a_line_that_cannot_be_used_is_named_and_its_session_left_out() {
     let cut = |lines: String, end: &str| lines[..lines.rfind(end).unwrap()].to_owned();
     let cases: Vec<(String, u64, &str, [usize; 2])> = vec![
         (replaced(7, "{\"event\":", "{\"event\""), 7, "expected `:`", [1, 2]),
-        (replaced(7, "{\"event\":", "{\"remark\":"), 7, "unknown variant `remark`", [1, 2]),
-        (replaced(6, "\"client\"", "\"nobody\""), 6, "unknown variant `nobody`", [1, 2]),
-        (replaced(7, "\"agent\"", "\"\""), 7, "unknown variant ``", [1, 2]),
+        (replaced(7, "{\"event\":", "{\"remark\":"), 7, "unknown variant, expected `session` or `event`", [1, 2]),
+        (replaced(6, "\"client\"", "\"nobody\""), 6, "unknown variant, expected `client` or `agent`", [1, 2]),
+        (replaced(7, "\"agent\"", "\"\""), 7, "unknown variant, expected", [1, 2]),
         (replaced(7, "\"eventIndex\":2", "\"eventIndex\":2.5"), 7, "invalid type: floating point", [1, 2]),
         (replaced(7, "\"payloadJson\":\"{", "\"payloadJson\":\"{{"), 7, "the text is not JSON", [1, 2]),
         (replaced(5, "\"modesJson\":\"{", "\"modesJson\":\"{{"), 5, "the text is not JSON", [1, 2]),
@@ -239,7 +239,12 @@ fn a_line_that_cannot_be_used_is_named_and_its_session_left_out() {
         ([&lines[..6], &lines[7..]].concat().join("\n"), 7, "session \"two\" has 1 of its 2 events", [1, 2]),
         (lines[1..].join("\n"), 1, "missing field `format`", [0, 0]),
         (lines.join("\n").replace("\"version\":1", "\"version\":2"), 1, "version 2, not", [0, 0]),
-        (lines.join("\n").replace("agent-session-store", "other"), 1, "it says \"other\" version 1, not", [0, 0]),
+        (
+            lines.join("\n").replace("agent-session-store", "other"),
+            1,
+            "it does not say that it is \"agent-session-store\"",
+            [0, 0],
+        ),
         (String::new(), 1, "there is no header", [0, 0]),
         ("\n\n".to_owned(), 2, "there is no header", [0, 0]),
         ("SQLite format 3\0".to_owned(), 1, "expected value", [0, 0]),

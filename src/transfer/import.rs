@@ -7,6 +7,7 @@ use diesel::SqliteConnection;
 use super::{EVENTS_PER_CALL, FORMAT, Header, Line, Progress, VERSION};
 use crate::error::{Error, Result};
 use crate::event::{self, SessionEvent};
+use crate::json::without_content;
 use crate::session::{self, SessionRecord};
 use crate::transaction;
 
@@ -26,11 +27,10 @@ impl<R: BufRead> Import<R> {
         let header: Option<Header> = import.read()?;
         match header {
             Some(header) if header.format == FORMAT && header.version == VERSION => {}
-            Some(Header { format, version }) => {
-                return Err(
-                    import.error(format!("it says {format:?} version {version}, not {FORMAT:?} version {VERSION}"))
-                );
+            Some(Header { format, version }) if format == FORMAT => {
+                return Err(import.error(format!("it says {FORMAT:?} version {version}, not version {VERSION}")));
             }
+            Some(_) => return Err(import.error(format!("it does not say that it is {FORMAT:?}"))),
             None => return Err(import.error("there is no header")),
         }
         import.next = import.read().transpose();
@@ -47,7 +47,7 @@ impl<R: BufRead> Import<R> {
             }
             self.line += 1;
             if !text.trim_ascii().is_empty() {
-                return serde_json::from_slice(&text).map(Some).map_err(|error| self.error(error));
+                return serde_json::from_slice(&text).map(Some).map_err(|error| self.error(without_content(error)));
             }
         }
     }
