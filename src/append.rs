@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sqlite::Sqlite;
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Row, StoredText, Whole};
@@ -10,10 +9,10 @@ use crate::error::{Error, Result};
 use crate::event::{NewEvent as EventToInsert, Sender, SessionEvent};
 use crate::insert::InsertNew;
 use crate::json::Json;
-use crate::schema::events;
+use crate::tables::events;
 use crate::transaction;
 
-/// An event that does not have its place in a session yet.
+/// An event that does not have its place in a session yet. `Debug` prints all of it, the payload included.
 ///
 /// ```
 /// use agent_session_store::{Json, NewEvent, Sender, SessionStore};
@@ -78,19 +77,17 @@ fn ids_from_the_end<'a>(session_id: &'a str) -> _ {
 }
 
 pub(crate) fn last_index(conn: &mut SqliteConnection, session_id: &str) -> Result<Option<i64>> {
-    type Found = (Column<StoredText>, Column<Whole>);
-    let Some((id, index)) = ids_from_the_end(session_id).get_result::<Found>(conn).optional()? else {
+    type Last = (Column<StoredText>, Column<Whole>);
+    let Some((id, index)) = ids_from_the_end(session_id).get_result::<Last>(conn).optional()? else {
         return Ok(None);
     };
-    let row = Row::new("events", &id, &index).map_err(diesel::result::Error::DeserializationError)?;
-    let index = row.value("event_index", index).map_err(diesel::result::Error::DeserializationError)?;
+    let index = Row::new("events", &id, None).value("event_index", index)?;
     Ok(Some(index.0))
 }
 
 #[diesel::dsl::auto_type(no_type_alias)]
 fn by_id<'a>(id: &'a str) -> _ {
-    let event: diesel::dsl::AsSelect<SessionEvent, Sqlite> = SessionEvent::as_select();
-    events::table.find(id).select(event)
+    events::table.find(id)
 }
 
 /// Appends, if the session ends where it is expected to; `None` expects nothing.

@@ -53,7 +53,8 @@ impl<T> Column<T> {
         self.0.ok()
     }
 
-    fn is_unexpected_null(&self) -> bool {
+    /// Whether NULL is there that cannot be.
+    pub(crate) fn is_unexpected_null(&self) -> bool {
         matches!(&self.0, Err(cause) if cause.is::<UnexpectedNullError>())
     }
 }
@@ -62,21 +63,18 @@ impl<T> Column<T> {
 pub(crate) struct Row<'a> {
     table: &'static str,
     id: &'a Column<StoredText>,
+    rowid: Option<i64>,
 }
 
 impl<'a> Row<'a> {
-    /// Names a row by its id. `other` is a second column that cannot be NULL: where both are, there is no row (an
-    /// outer join), which Diesel knows by the error given here.
-    pub(crate) fn new<T>(table: &'static str, id: &'a Column<StoredText>, other: &Column<T>) -> Result<Self, Cause> {
-        if id.is_unexpected_null() && other.is_unexpected_null() {
-            return Err(Box::new(UnexpectedNullError));
-        }
-        Ok(Self { table, id })
+    /// Names a row by its id; where that is NULL, by its rowid, if it is known.
+    pub(crate) fn new(table: &'static str, id: &'a Column<StoredText>, rowid: Option<i64>) -> Self {
+        Self { table, id, rowid }
     }
 
     /// The value of one of the row's columns.
     pub(crate) fn value<T>(&self, column: &'static str, value: Column<T>) -> Result<T, Cause> {
-        value.0.map_err(|source| undecoded(self.table, self.id.shown(), column, source))
+        value.0.map_err(|source| undecoded(self.table, self.id.name(self.rowid), column, source))
     }
 }
 
@@ -85,18 +83,39 @@ fn undecoded(table: &'static str, id: String, column: &'static str, source: Caus
     Error::Decode { table, id, column, source, after: None }.into()
 }
 
+impl From<String> for Column<StoredText> {
+    fn from(text: String) -> Self {
+        Self(Ok(StoredText(text)))
+    }
+}
+
 impl Column<StoredText> {
     /// The row's id itself.
-    pub(crate) fn id(self, table: &'static str) -> Result<String, Cause> {
-        let shown = if self.0.is_err() { self.shown() } else { String::new() };
-        self.0.map(|text| text.0).map_err(|source| undecoded(table, shown, "id", source))
+    pub(crate) fn id(self, table: &'static str, rowid: Option<i64>) -> Result<String, Cause> {
+        let name = if self.0.is_err() { self.name(rowid) } else { String::new() };
+        self.0.map(|text| text.0).map_err(|source| undecoded(table, name, "id", source))
+    }
+
+    /// The text, where it is one.
+    pub(crate) fn text(&self) -> Option<&str> {
+        self.0.as_ref().ok().map(|text| &*text.0)
     }
 
     /// As much of it as can be shown.
     pub(crate) fn shown(&self) -> String {
-        match &self.0 {
-            Ok(text) => text.0.clone(),
-            Err(cause) => cause.downcast_ref::<NotText>().map_or_else(|| "NULL".to_owned(), |not| not.shown.clone()),
+        self.name(None)
+    }
+
+    #[cold]
+    fn name(&self, rowid: Option<i64>) -> String {
+        let not_text = match &self.0 {
+            Ok(text) => return text.0.clone(),
+            Err(cause) => cause.downcast_ref::<NotText>(),
+        };
+        match (not_text, rowid) {
+            (Some(not_text), _) => not_text.shown.clone(),
+            (None, Some(rowid)) => format!("NULL (rowid {rowid})"),
+            (None, None) => "NULL".to_owned(),
         }
     }
 }
@@ -109,12 +128,16 @@ impl FromSql<Text, Sqlite> for StoredText {
     fn from_sql(mut value: SqliteValue<'_, '_, '_>) -> deserialize::Result<Self> {
         if !matches!(value.value_type(), Some(SqliteType::Text)) {
             let problem = wrong_type(&value, "TEXT");
-            return Err(NotText { problem, shown: value.read_text().to_owned() }.into());
+            let shown = match value.value_type() {
+                Some(SqliteType::Binary) => cut(&String::from_utf8_lossy(value.read_blob())),
+                _ => cut(value.read_text()),
+            };
+            return Err(NotText { problem, shown }.into());
         }
         let text = value.read_text().to_owned();
         // Diesel puts U+FFFD where the UTF-8 is broken. Where there is one, the bytes tell whether it was stored.
         if !text.is_ascii() && text.contains(char::REPLACEMENT_CHARACTER) && !is_spelled_by(&text, value.read_blob()) {
-            return Err(NotText { problem: "invalid UTF-8", shown: text }.into());
+            return Err(NotText { problem: "invalid UTF-8", shown: cut(&text) }.into());
         }
         Ok(Self(text))
     }
@@ -127,11 +150,27 @@ fn is_spelled_by(text: &str, bytes: &[u8]) -> bool {
         || text.encode_utf16().flat_map(u16::to_be_bytes).eq(bytes.iter().copied())
 }
 
-/// A value that should be text and is not, with as much of it as can be shown.
-#[derive(Debug)]
+/// What is shown of an id that is no text: enough to find the row by.
+const SHOWN: usize = 32;
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// A value that should be text and is not.
 struct NotText {
     problem: &'static str,
+    /// As much of it as can be shown, if it is an id. No error of another column may show it.
     shown: String,
+}
+
+impl fmt::Debug for NotText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.problem)
+    }
 }
 
 impl fmt::Display for NotText {
@@ -201,7 +240,7 @@ where
     fn from_sql(value: DB::RawValue<'_>) -> deserialize::Result<Self> {
         match Number::from_sql(value)? {
             Number::Integer(value) => Ok(Self(value)),
-            Number::Real(value) => Err(format!("REAL {value:?} where a whole number belongs").into()),
+            Number::Real(_) => Err("REAL where a whole number belongs".into()),
         }
     }
 }
@@ -215,21 +254,13 @@ where
     Number: FromSql<BigInt, DB>,
 {
     fn from_sql(value: DB::RawValue<'_>) -> deserialize::Result<Self> {
-        let number = Number::from_sql(value)?;
-        let whole = match number {
-            Number::Integer(value) => value,
-            Number::Real(value) => crate::time::floor(value).ok_or_else(|| out_of_range(number))?,
+        let whole = match Number::from_sql(value)? {
+            Number::Integer(value) => Some(value),
+            Number::Real(value) => crate::time::floor(value),
         };
-        DateTime::from_timestamp_millis(whole).map(Self).ok_or_else(|| out_of_range(number))
+        let time = whole.and_then(DateTime::from_timestamp_millis);
+        time.map(Self).ok_or_else(|| crate::time::OUT_OF_RANGE.into())
     }
-}
-
-fn out_of_range(number: Number) -> Cause {
-    match number {
-        Number::Integer(value) => format!("{value} milliseconds is out of the range of a time"),
-        Number::Real(value) => format!("{value:?} milliseconds is out of the range of a time"),
-    }
-    .into()
 }
 
 fn wrong_type(value: &SqliteValue<'_, '_, '_>, wanted: &'static str) -> &'static str {

@@ -8,7 +8,7 @@ use diesel::SqliteConnection;
 
 use crate::append::{self, NewEvent};
 use crate::backup;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::{self, SessionEvent};
 use crate::inspect::{self, CheckReport, SessionStats, Stats};
 use crate::lifecycle;
@@ -17,7 +17,7 @@ use crate::prune::{self, PruneReport, PruneRequest};
 use crate::request::{ListEventsRequest, ListSessionsRequest};
 use crate::session::{self, SessionRecord};
 use crate::transaction;
-use crate::transfer::{self, Progress, Selection};
+use crate::transfer::{self, Progress, Selection, Undecodable};
 use crate::walk::walk;
 
 /// The verbs of the reference driver, and what goes beyond it, as methods of a connection.
@@ -71,8 +71,8 @@ pub trait SessionPersistDriver {
     /// # Errors
     ///
     /// [`Error::InvalidCursor`](crate::Error::InvalidCursor) for a cursor of another listing,
-    /// [`Error::Decode`](crate::Error::Decode) if a row of the page cannot be decoded, and whatever the database
-    /// reports.
+    /// [`Error::Decode`](crate::Error::Decode) if a row of the page cannot be decoded, which says where the listing goes on
+    /// after it, and whatever the database reports.
     ///
     /// ```
     /// # use agent_session_store::diesel::{Connection, SqliteConnection};
@@ -115,8 +115,8 @@ pub trait SessionPersistDriver {
     /// # Errors
     ///
     /// [`Error::InvalidCursor`](crate::Error::InvalidCursor) for a cursor of another listing,
-    /// [`Error::Decode`](crate::Error::Decode) if a row of the page cannot be decoded, and whatever the database
-    /// reports.
+    /// [`Error::Decode`](crate::Error::Decode) if a row of the page cannot be decoded, which says where the listing goes on
+    /// after it, and whatever the database reports.
     ///
     /// ```
     /// # use agent_session_store::diesel::{Connection, SqliteConnection};
@@ -250,7 +250,8 @@ pub trait SessionPersistDriver {
     ///
     /// # Errors
     ///
-    /// As [`list_events`](Self::list_events).
+    /// As [`list_events`](Self::list_events). The cursor in an error is one of
+    /// [`ListEventsRequest::descending`](crate::ListEventsRequest::descending).
     ///
     /// ```
     /// # use agent_session_store::diesel::{Connection, SqliteConnection};
@@ -263,7 +264,8 @@ pub trait SessionPersistDriver {
     fn latest_events(&mut self, session_id: &str, count: u32, max_bytes: Option<usize>) -> Result<Vec<SessionEvent>>;
 
     /// All events of a listing, read page by page as they are asked for; the limit of the request is the size of the
-    /// pages, and one page is in memory. The first error ends it.
+    /// pages, and one page is in memory. An event that cannot be decoded is an error in its place, and the next item is
+    /// the event after it; any other error is the last item.
     ///
     /// ```
     /// # use agent_session_store::diesel::{Connection, SqliteConnection};
@@ -433,6 +435,37 @@ pub trait SessionPersistDriver {
     where
         Self: Sized;
 
+    /// As [`export`](Self::export), but a row that cannot be decoded does not end it: it is left out, and `left_out` is
+    /// given the error that names it. What is written can be imported.
+    ///
+    /// The events of a session whose record cannot be decoded are written as those of a session without one. Events whose
+    /// `session_id` is no text belong to no session that could be named: each such value is told once, with one of its
+    /// events. To count what follows, it reads each session's events twice.
+    ///
+    /// # Errors
+    ///
+    /// As [`export`](Self::export), [`Error::Decode`](crate::Error::Decode) excepted.
+    ///
+    /// ```
+    /// # use agent_session_store::diesel::{Connection, SqliteConnection};
+    /// # use agent_session_store::{Error, SessionPersistDriver, migrate};
+    /// # let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    /// # migrate(&mut conn)?;
+    /// # use agent_session_store::Selection;
+    /// let mut left_out = Vec::new();
+    /// conn.export_readable(std::io::sink(), &Selection::all(), |error| left_out.push(error.to_string()))?;
+    /// assert!(left_out.is_empty());
+    /// # Ok::<(), Error>(())
+    /// ```
+    fn export_readable<W: Write>(
+        &mut self,
+        writer: W,
+        selection: &Selection,
+        left_out: impl FnMut(&Error),
+    ) -> Result<Progress>
+    where
+        Self: Sized;
+
     /// Reads what [`export`](Self::export) wrote. Each session is all or nothing: stored as [`update_session`] and
     /// [`insert_event`] would, so that importing twice is the same as once, and what was there and is not in the import
     /// stays. One line is in memory.
@@ -556,7 +589,9 @@ pub trait SessionPersistDriver {
     ///
     /// # Errors
     ///
-    /// Whatever the database reports. What is found is no error.
+    /// What is found is no error, whatever a row or a page holds. A file that cannot be read as our database at all is
+    /// [`Error::NotADatabase`](crate::Error::NotADatabase) or [`Error::NotMigrated`](crate::Error::NotMigrated), and
+    /// locks and the like are reported as ever.
     ///
     /// ```
     /// # use agent_session_store::diesel::{Connection, SqliteConnection};
@@ -636,7 +671,16 @@ impl SessionPersistDriver for SqliteConnection {
         selection: &Selection,
         mut progress: impl FnMut(Progress),
     ) -> Result<Progress> {
-        transfer::export(self, writer, selection, &mut progress)
+        transfer::export(self, writer, selection, &mut progress, Undecodable::Refused)
+    }
+
+    fn export_readable<W: Write>(
+        &mut self,
+        writer: W,
+        selection: &Selection,
+        mut left_out: impl FnMut(&Error),
+    ) -> Result<Progress> {
+        transfer::export(self, writer, selection, &mut |_| {}, Undecodable::LeftOut(&mut left_out))
     }
 
     fn import_with_progress<R: BufRead>(&mut self, reader: R, mut progress: impl FnMut(Progress)) -> Result<Progress> {

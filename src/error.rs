@@ -23,6 +23,9 @@ pub(crate) type Cause = Box<dyn StdError + Send + Sync>;
 /// A variant exists where a caller would act on it; what is left is [`Error::Database`]. The message says what
 /// happened to whom, and [`source`](StdError::source) what SQLite, Diesel or the JSON parser said.
 ///
+/// Errors end up in logs: neither the message nor its causes, nor their `Debug` forms, quote a stored value or a JSON
+/// text. They name tables, columns, positions and the kind of trouble, and rows and sessions by their ids.
+///
 /// ```
 /// use agent_session_store::{Error, Json};
 ///
@@ -45,16 +48,23 @@ pub enum Error {
         reason: &'static str,
     },
     /// A stored value that cannot be decoded. The row is still there, untouched.
+    ///
+    /// A page of a listing fails as a whole. Its other rows can be read: those up to this one on smaller pages from where
+    /// it began, down to a limit of 1, those behind it from `after`;
+    /// [`events`](crate::SessionPersistDriver::events) does so by itself.
     Decode {
         /// The table the row is in.
         table: &'static str,
-        /// The row's id, as far as it can be shown.
+        /// The row's id, as far as it can be shown: the beginning of one that is no text, and `NULL`, with the rowid if it
+        /// is known, where there is none.
         id: String,
         /// The column that holds the value.
         column: &'static str,
         /// Why it cannot be decoded.
         source: Cause,
-        /// Where the listing goes on after the row, if the error comes from a listing.
+        /// Where the listing goes on after the row, if the error comes from one: a cursor of that listing. For
+        /// [`latest_events`](crate::SessionPersistDriver::latest_events) that is
+        /// [`ListEventsRequest::descending`](crate::ListEventsRequest::descending).
         after: Option<Cursor>,
     },
     /// An append that asked for a certain end found another one: somebody else was faster. Nothing was written.
@@ -209,6 +219,16 @@ impl fmt::Display for Done {
     }
 }
 
+impl Error {
+    /// The same, with the place where a listing goes on after the row that it is about.
+    pub(crate) fn with_after(mut self, cursor: Cursor) -> Self {
+        if let Self::Decode { after, .. } = &mut self {
+            *after = Some(cursor);
+        }
+        self
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -307,6 +327,13 @@ impl From<std::io::Error> for Error {
     }
 }
 
+/// What the columns of a row are turned into a record with.
+impl From<Cause> for Error {
+    fn from(cause: Cause) -> Self {
+        diesel::result::Error::DeserializationError(cause).into()
+    }
+}
+
 /// Recognises what Diesel reports without a type of its own, by SQLite's fixed English messages.
 impl From<diesel::result::Error> for Error {
     fn from(source: diesel::result::Error) -> Self {
@@ -322,8 +349,11 @@ impl From<diesel::result::Error> for Error {
             return Self::Database { source };
         };
         match information.message() {
-            "no such table: sessions" | "no such table: events" => Self::NotMigrated { source },
-            "file is not a database" => Self::NotADatabase { source },
+            "no such table: sessions"
+            | "no such table: main.sessions"
+            | "no such table: events"
+            | "no such table: main.events" => Self::NotMigrated { source },
+            "file is not a database" | "unsupported file format" => Self::NotADatabase { source },
             "attempt to write a readonly database" => Self::ReadOnly { source },
             "database or disk is full" => Self::DiskFull { source },
             // SQLite knows one of the errors of a full disk. The others are left in the system's own error, which

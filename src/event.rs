@@ -6,22 +6,26 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, FromSqlRow, FromStaticSqlRow, Queryable};
-use diesel::expression::AsExpression;
+use diesel::expression::{AppearsOnTable, AsExpression, Expression, ValidGrouping, is_aggregate};
 use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::result::UnexpectedNullError;
 use diesel::serialize::{self, Output, ToSql};
-use diesel::sql_types::Text;
+use diesel::sql_types::{Bool, Text};
 use diesel::sqlite::Sqlite;
-use diesel::upsert::excluded;
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Millis, Number, Row, StoredText, Whole};
-use crate::error::{Error, Result};
-use crate::insert::InsertNew;
+use crate::error::{Cause, Error, Result};
+use crate::exact::{self, Columns, Found, Order, Record, Rowid, Rows};
+use crate::insert::{InsertNew, Overwrite};
 use crate::json::Json;
-use crate::keyset::{After, Before, row_compared};
-use crate::page::{ListPage, Listed};
+use crate::keyset::{After, Before, InUtf8, row_compared};
+use crate::page::{ListPage, Listed, PageRequest};
+use crate::place::Stored;
 use crate::request::{EventFilter, ListEventsRequest};
 use crate::schema::events;
+use crate::tables;
 
 /// Who sent an event.
 ///
@@ -91,7 +95,8 @@ where
     StoredText: FromSql<Text, DB>,
 {
     fn from_sql(value: DB::RawValue<'_>) -> deserialize::Result<Self> {
-        Ok(StoredText::from_sql(value)?.0.parse()?)
+        // The word itself may be anything, and an error never quotes what is stored.
+        Ok(StoredText::from_sql(value)?.0.parse().map_err(|UnknownSender(_)| "neither \"client\" nor \"agent\"")?)
     }
 }
 
@@ -108,6 +113,8 @@ where
 ///
 /// Times have millisecond precision in the database; finer parts are dropped on the way in. As JSON (serde) an event
 /// has the reference driver's field names (`eventIndex`, `createdAt` as a number of Unix milliseconds, …).
+///
+/// `Debug` prints all of it, the payload included: it belongs in no log.
 ///
 /// Besides the verbs, it works in Diesel queries of your own: `SessionEvent::as_select()` reads it, also beside
 /// columns of your own tables, and `insert_into(events::table).values(&event)` writes it.
@@ -170,8 +177,34 @@ where
     type Row = EventRow;
 
     fn build(columns: EventRow) -> deserialize::Result<Self> {
+        if is_no_row(&columns) {
+            return Err(Box::new(UnexpectedNullError));
+        }
+        Self::from_columns(columns, None)
+    }
+}
+
+/// Whether an outer join found nothing: Diesel knows that by the error that a NULL is where none may be.
+fn is_no_row((id, event_index, session_id, created_at, connection_id, sender, payload): &EventRow) -> bool {
+    id.is_unexpected_null()
+        && event_index.is_unexpected_null()
+        && session_id.is_unexpected_null()
+        && created_at.is_unexpected_null()
+        && connection_id.is_unexpected_null()
+        && sender.is_unexpected_null()
+        && payload.is_unexpected_null()
+}
+
+impl Record for SessionEvent {
+    type Columns = EventRow;
+
+    fn id(columns: &EventRow) -> &Column<StoredText> {
+        &columns.0
+    }
+
+    fn from_columns(columns: EventRow, rowid: Option<i64>) -> Result<Self, Cause> {
         let (id, event_index, session_id, created_at, connection_id, sender, payload) = columns;
-        let row = Row::new("events", &id, &event_index)?;
+        let row = Row::new("events", &id, rowid);
         Ok(Self {
             event_index: row.value("event_index", event_index)?.0,
             session_id: row.value("session_id", session_id)?.0,
@@ -180,7 +213,7 @@ where
             sender: row.value("sender", sender)?,
             payload: row.value("payload_json", payload)?,
             // Last: until here it names the row.
-            id: id.id("events")?,
+            id: id.id("events", rowid)?,
         })
     }
 }
@@ -234,98 +267,225 @@ impl Listed for SessionEvent {
 /// order of an index, so a page simply stops asking.
 #[diesel::dsl::auto_type(no_type_alias)]
 fn of_session<'a>(session_id: &'a str) -> _ {
-    let event: diesel::dsl::AsSelect<SessionEvent, Sqlite> = SessionEvent::as_select();
-    events::table.filter(events::session_id.eq(session_id)).select(event)
+    let of_session = tables::events::session_id.eq(session_id);
+    tables::events::table.filter(of_session).filter(InUtf8)
 }
 
 pub(crate) fn list(conn: &mut SqliteConnection, request: &ListEventsRequest) -> Result<ListPage<SessionEvent>> {
-    let page = request.page()?;
-    let EventFilter { session_id, after, before, descending } = &request.filter;
-    let rows = of_session(session_id);
-    if let (None, None, false) = (after, before, descending) {
-        // The queries that nearly everybody asks, with their SQL known beforehand.
-        let rows = rows.order((events::event_index.asc(), events::id.asc()));
-        return match page.after {
-            None => page.collect(rows.load_iter(conn)?),
-            Some(position) => page.collect(rows.filter(row_compared(After, ORDER, position)).load_iter(conn)?),
-        };
-    }
-    let mut rows = rows.into_boxed::<Sqlite>();
-    rows = match page.after {
-        None => rows,
-        Some(position) if *descending => rows.filter(row_compared(Before, ORDER, position)),
-        Some(position) => rows.filter(row_compared(After, ORDER, position)),
-    };
-    // A cursor lies inside the range, so it replaces the end that the listing starts from.
-    if let (Some(index), true) = (after, *descending || page.after.is_none()) {
-        rows = rows.filter(events::event_index.gt(index));
-    }
-    if let (Some(index), true) = (before, !*descending || page.after.is_none()) {
-        rows = rows.filter(events::event_index.lt(index));
-    }
-    rows = if *descending {
-        rows.order((events::event_index.desc(), events::id.desc()))
-    } else {
-        rows.order((events::event_index.asc(), events::id.asc()))
-    };
-    page.collect(rows.load_iter(conn)?)
+    exact::list(conn, &request.filter, &request.page()?)
 }
 
 /// The columns that order a session's events.
-const ORDER: (events::event_index, events::id) = (events::event_index, events::id);
+const ORDER: (tables::events::event_index, tables::events::id) = (tables::events::event_index, tables::events::id);
 
-macro_rules! upsert_statement {
-    ($event:expr) => {
-        diesel::insert_into(events::table).values($event).on_conflict(events::id).do_update().set((
-            events::event_index.eq(excluded(events::event_index)),
-            events::session_id.eq(excluded(events::session_id)),
-            events::created_at.eq(excluded(events::created_at)),
-            events::connection_id.eq(excluded(events::connection_id)),
-            events::sender.eq(excluded(events::sender)),
-            events::payload_json.eq(excluded(events::payload_json)),
-        ))
-    };
+pub(crate) const ROWID: Rowid = Rowid("`main`.`events`.`rowid`");
+
+/// The two queries that nearly everybody asks, from the beginning or from a position, each as one piece of SQL: for a
+/// short page, Diesel's builder takes as long as SQLite.
+struct Upward<'a, const FROM_POSITION: bool> {
+    session_id: &'a str,
+    position: Option<(Number, &'a str)>,
+}
+
+impl<const FROM_POSITION: bool> QueryFragment<Sqlite> for Upward<'_, FROM_POSITION> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql(
+            "SELECT `main`.`events`.`id`, `main`.`events`.`event_index`, `main`.`events`.`session_id`, \
+             `main`.`events`.`created_at`, `main`.`events`.`connection_id`, `main`.`events`.`sender`, \
+             `main`.`events`.`payload_json` FROM `main`.`events` WHERE `main`.`events`.`session_id` = ",
+        );
+        out.push_bind_param::<Text, _>(self.session_id)?;
+        out.push_sql(" AND ");
+        InUtf8.walk_ast(out.reborrow())?;
+        if let Some((key, id)) = &self.position {
+            out.push_sql(" AND (`main`.`events`.`event_index`, `main`.`events`.`id`) > (");
+            key.walk_ast(out.reborrow())?;
+            out.push_sql(", ");
+            out.push_bind_param::<Text, _>(*id)?;
+            out.push_sql(")");
+        }
+        out.push_sql(" ORDER BY `main`.`events`.`event_index` ASC, `main`.`events`.`id` ASC");
+        Ok(())
+    }
+}
+
+impl<const FROM_POSITION: bool> QueryId for Upward<'_, FROM_POSITION> {
+    type QueryId = Upward<'static, FROM_POSITION>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl<const FROM_POSITION: bool> Query for Upward<'_, FROM_POSITION> {
+    type SqlType = SqlType;
+}
+
+impl<const FROM_POSITION: bool> RunQueryDsl<SqliteConnection> for Upward<'_, FROM_POSITION> {}
+
+impl Rows for EventFilter {
+    type Row = SessionEvent;
+
+    fn list_plainly(
+        &self,
+        conn: &mut SqliteConnection,
+        page: &PageRequest<'_>,
+        position: Option<(Number, &str)>,
+    ) -> Result<Option<ListPage<SessionEvent>>> {
+        use tables::events::{event_index, id};
+        let Self { session_id, after, before, descending } = self;
+        if let (None, None, false) = (after, before, descending) {
+            return match position {
+                None => page.collect(Upward::<false> { session_id, position }.load_iter(conn)?),
+                Some(_) => page.collect(Upward::<true> { session_id, position }.load_iter(conn)?),
+            };
+        }
+        let mut rows = of_session(session_id).into_boxed::<Sqlite>();
+        rows = match position {
+            None => rows,
+            Some(position) if *descending => rows.filter(row_compared(Before, ORDER, position)),
+            Some(position) => rows.filter(row_compared(After, ORDER, position)),
+        };
+        // A cursor lies inside the range, so it replaces the end that the listing starts from.
+        if let (Some(index), true) = (after, *descending || position.is_none()) {
+            rows = rows.filter(event_index.gt(index));
+        }
+        if let (Some(index), true) = (before, !*descending || position.is_none()) {
+            rows = rows.filter(event_index.lt(index));
+        }
+        rows = if *descending {
+            rows.order((event_index.desc(), id.desc()))
+        } else {
+            rows.order((event_index.asc(), id.asc()))
+        };
+        page.collect(rows.load_iter(conn)?)
+    }
+
+    fn list_exactly(
+        &self,
+        conn: &mut SqliteConnection,
+        page: &PageRequest<'_>,
+        order: Order,
+    ) -> Result<ListPage<SessionEvent>> {
+        use tables::events::{all_columns, event_index, id, session_id, table};
+        let mut rows = table.select((event_index, id, ROWID, all_columns)).into_boxed::<Sqlite>();
+        rows = rows.filter(session_id.eq(&self.session_id));
+        if let Some(index) = self.after {
+            rows = rows.filter(event_index.gt(index));
+        }
+        if let Some(index) = self.before {
+            rows = rows.filter(event_index.lt(index));
+        }
+        if let Some(place) = page.after {
+            rows = rows.filter(order.beyond(place));
+        }
+        let rows = rows.order(order).load_iter::<(Stored, Stored, i64, EventRow), _>(conn)?;
+        page.collect_exactly(rows.map(|row| Ok(Found::new(row?, |event: SessionEvent| event))))
+    }
+
+    fn columns(&self) -> Columns {
+        Columns { key: "`main`.`events`.`event_index`", id: "`main`.`events`.`id`", rowid: ROWID.0 }
+    }
+
+    // The first of an index: NULL is smaller than everything.
+    fn lack_a_key(&self, conn: &mut SqliteConnection) -> QueryResult<bool> {
+        use tables::events::{event_index, session_id, table};
+        let first = table.filter(session_id.eq(&self.session_id)).order(event_index.asc());
+        Ok(first.select(event_index).get_result::<Stored>(conn).optional()?.is_some_and(|found| found.is_null()))
+    }
+
+    fn lack_an_id(&self, conn: &mut SqliteConnection, key: Number) -> QueryResult<bool> {
+        use tables::events::{event_index, id, session_id, table};
+        let first = table.filter(session_id.eq(&self.session_id)).filter(event_index.eq(key)).order(id.asc());
+        Ok(first.select(id).get_result::<Stored>(conn).optional()?.is_some_and(|found| found.is_null()))
+    }
 }
 
 /// Diesel prepares a `DO UPDATE` anew at every call. Nearly every event is new, so an insert that it keeps goes first.
 pub(crate) fn upsert(conn: &mut SqliteConnection, event: &SessionEvent) -> Result<()> {
     if InsertNew(NewEvent::from(event)).execute(conn)? == 0 {
-        upsert_statement!(event).execute(conn)?;
+        Overwrite(NewEvent::from(event)).execute(conn)?;
     }
     Ok(())
 }
 
 /// Like [`upsert`], but leaves an event of another session alone.
 pub(crate) fn restore(conn: &mut SqliteConnection, event: &SessionEvent) -> Result<()> {
+    use tables::events::{id, session_id, table};
     if InsertNew(NewEvent::from(event)).execute(conn)? > 0 {
         return Ok(());
     }
-    let session_id: String = events::table.find(&event.id).select(events::session_id).get_result(conn)?;
-    if session_id != event.session_id {
-        return Err(Error::EventIdTaken { id: event.id.clone(), session_id });
+    let stored: Column<StoredText> = table.filter(id.eq(&event.id)).select(session_id).get_result(conn)?;
+    let stored = Row::new("events", &Column::from(event.id.clone()), None).value("session_id", stored)?;
+    if stored.0 != event.session_id {
+        return Err(Error::EventIdTaken { id: event.id.clone(), session_id: stored.0 });
     }
-    upsert_statement!(event).execute(conn)?;
+    Overwrite(NewEvent::from(event)).execute(conn)?;
     Ok(())
 }
 
-pub(crate) fn count(conn: &mut SqliteConnection, session_id: &str) -> Result<u64> {
-    let events: i64 = events::table.filter(events::session_id.eq(session_id)).count().get_result(conn)?;
+pub(crate) fn count(conn: &mut SqliteConnection, id: &str) -> Result<u64> {
+    use tables::events::{session_id, table};
+    let events: i64 = table.filter(session_id.eq(id)).count().get_result(conn)?;
     Ok(events as u64)
 }
 
-/// The first session, in byte order, that has events and comes after another one, found by one seek.
-pub(crate) fn first_session_after(conn: &mut SqliteConnection, id: Option<&str>) -> Result<Option<String>> {
-    type Found = (Column<StoredText>, Column<StoredText>);
-    let rows = events::table.select((events::id, events::session_id)).order((events::session_id, events::event_index));
-    let found = match id {
-        None => rows.get_result::<Found>(conn).optional()?,
-        Some(id) => rows.filter(events::session_id.gt(id)).get_result::<Found>(conn).optional()?,
-    };
-    // A value that is no text is an error: going on from what it looks like would find it again.
-    let decoded = found.map(|(id, session_id)| Row::new("events", &id, &session_id)?.value("session_id", session_id));
-    let session_id = decoded.transpose().map_err(diesel::result::Error::DeserializationError)?;
-    Ok(session_id.map(|text| text.0))
+/// The session ids that events have, one after the other, each found by one seek. What is no text is among them.
+pub(crate) struct SessionIds {
+    last: Option<Stored>,
 }
+
+impl SessionIds {
+    pub(crate) fn new() -> Self {
+        Self { last: None }
+    }
+
+    /// The next one. One that is no text is an error, which names an event that has it.
+    pub(crate) fn next(&mut self, conn: &mut SqliteConnection) -> Result<Option<String>> {
+        use tables::events::{event_index, id, session_id, table};
+        type First = (Column<StoredText>, Column<StoredText>, Stored, i64);
+        let rows = table.select((id, session_id, session_id, ROWID)).order((session_id, event_index));
+        let first = match &self.last {
+            None => rows.get_result::<First>(conn).optional()?,
+            Some(last) => rows.filter(OfLaterSession(last)).get_result::<First>(conn).optional()?,
+        };
+        let Some((row_id, found, stored, rowid)) = first else { return Ok(None) };
+        self.last = Some(stored);
+        let found = Row::new("events", &row_id, Some(rowid)).value("session_id", found)?;
+        Ok(Some(found.0))
+    }
+}
+
+/// The condition that an event's session id comes after a value, in SQLite's order of all values.
+struct OfLaterSession<'a>(&'a Stored);
+
+impl QueryFragment<Sqlite> for OfLaterSession<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        match self.0 {
+            Stored::Null => {
+                out.push_sql("typeof(`main`.`events`.`session_id`) <> 'null'");
+                return Ok(());
+            }
+            // To the column itself it would be compared as text.
+            Stored::Integer(_) | Stored::Real(_) => out.push_sql("+"),
+            Stored::Text(_) | Stored::Blob(_) => {}
+        }
+        out.push_sql("`main`.`events`.`session_id` > ");
+        self.0.walk_ast(out)
+    }
+}
+
+impl Expression for OfLaterSession<'_> {
+    type SqlType = Bool;
+}
+
+impl QueryId for OfLaterSession<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl ValidGrouping<()> for OfLaterSession<'_> {
+    type IsAggregate = is_aggregate::No;
+}
+
+impl<QS> AppearsOnTable<QS> for OfLaterSession<'_> {}
 
 /// The newest events that fit, oldest first.
 pub(crate) fn latest(

@@ -1,16 +1,22 @@
 //! Looking at a database: how much there is, and whether it is sound. Nothing here changes anything.
 
+use std::collections::BTreeMap;
+
+use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::prelude::*;
 use diesel::result::Error as DieselError;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::sqlite::{Sqlite, SqliteType, SqliteValue};
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, StoredText, Whole};
 use crate::error::{Error, Result};
-use crate::event::SessionEvent;
+use crate::event::{self, SessionEvent};
+use crate::exact::{self, Record};
+use crate::place::Stored;
 use crate::pragma;
-use crate::schema::{events, sessions};
-use crate::session::SessionRecord;
+use crate::session::{self, SessionRecord};
+use crate::tables::{events, sessions};
 use crate::transaction;
 
 /// How much a database holds.
@@ -44,7 +50,7 @@ pub struct SessionStats {
     pub session_id: String,
     /// Its events.
     pub events: i64,
-    /// The bytes of their payloads.
+    /// The bytes of their payloads, in UTF-8.
     pub payload_bytes: i64,
 }
 
@@ -81,14 +87,60 @@ pub(crate) fn stats(conn: &mut SqliteConnection) -> Result<Stats> {
 }
 
 pub(crate) fn session_stats(conn: &mut SqliteConnection) -> Result<Vec<SessionStats>> {
+    if !exact::is_utf8(conn)? {
+        return session_stats_by_hand(conn);
+    }
     let rows: Vec<SessionStatsRow> = diesel::sql_query(
-        "SELECT session_id, count(event_id) AS events, coalesce(sum(bytes), 0) AS payload_bytes FROM ( \
-             SELECT session_id, id AS event_id, length(CAST(payload_json AS BLOB)) AS bytes FROM events \
-             UNION ALL SELECT id, NULL, NULL FROM sessions) \
+        "SELECT session_id, sum(event) AS events, coalesce(sum(bytes), 0) AS payload_bytes FROM ( \
+             SELECT session_id, 1 AS event, length(CAST(payload_json AS BLOB)) AS bytes FROM main.events \
+             UNION ALL SELECT id, 0, NULL FROM main.sessions) \
          GROUP BY session_id ORDER BY session_id",
     )
     .load(conn)?;
     Ok(rows.into_iter().map(SessionStats::from).collect())
+}
+
+/// In a database of another encoding, SQLite knows neither the bytes nor the order of UTF-8.
+fn session_stats_by_hand(conn: &mut SqliteConnection) -> Result<Vec<SessionStats>> {
+    type Row = (Column<StoredText>, Stored, Option<Utf8Bytes>);
+    transaction::reading(conn, |conn| {
+        let mut found = BTreeMap::new();
+        let mut count = |(id, stored, bytes): Row, events: i64| {
+            let stats = found.entry(stored.in_order(id.text())).or_insert_with(|| SessionStats {
+                session_id: id.shown(),
+                events: 0,
+                payload_bytes: 0,
+            });
+            stats.events += events;
+            stats.payload_bytes += bytes.map_or(0, |bytes| bytes.0);
+        };
+        let rows = events::table.select((events::session_id, events::session_id, events::payload_json.nullable()));
+        for row in rows.load_iter::<Row, _>(conn)? {
+            count(row?, 1);
+        }
+        let rows = sessions::table.select((sessions::id, sessions::id, None::<String>.into_sql::<Nullable<Text>>()));
+        for row in rows.load_iter::<Row, _>(conn)? {
+            count(row?, 0);
+        }
+        Ok(found.into_values().collect())
+    })
+}
+
+/// The bytes of a value in UTF-8.
+#[derive(FromSqlRow)]
+struct Utf8Bytes(i64);
+
+impl FromSql<Text, Sqlite> for Utf8Bytes {
+    fn from_sql(mut value: SqliteValue<'_, '_, '_>) -> deserialize::Result<Self> {
+        // Once it has been read as text, the bytes are UTF-8.
+        let text = value.read_text().len();
+        let bytes = if let Some(SqliteType::Text | SqliteType::Binary) = value.value_type() {
+            value.read_blob().len()
+        } else {
+            text
+        };
+        Ok(Self(bytes as i64))
+    }
 }
 
 /// What is wrong with a database. Each list holds the first hundred findings at most.
@@ -167,51 +219,43 @@ struct SessionId {
 }
 
 pub(crate) fn check(conn: &mut SqliteConnection) -> Result<CheckReport> {
+    let (mut report, mut damage) = (CheckReport::default(), Damage::default());
     // Where not even the schema can be read, nothing can, down to the end of the transaction.
-    let mut damage = Damage::default();
-    let mut report: CheckReport = damage.aside(look(conn))?;
-    report.integrity.extend(damage.0);
+    let looked = transaction::reading(conn, |conn| look(conn, &mut report, &mut damage));
+    damage.aside(looked)?;
+    if report.integrity.is_empty() {
+        report.integrity.extend(damage.0);
+    }
     Ok(report)
 }
 
-fn look(conn: &mut SqliteConnection) -> Result<CheckReport> {
-    transaction::reading(conn, |conn| {
-        let mut damage = Damage::default();
-        let integrity = format!("PRAGMA integrity_check({MOST})");
-        let mut integrity: Vec<String> = damage.aside(diesel::dsl::sql::<Text>(&integrity).load(conn))?;
-        integrity.retain(|line| line != "ok");
+fn look(conn: &mut SqliteConnection, report: &mut CheckReport, damage: &mut Damage) -> Result<()> {
+    let integrity = format!("PRAGMA main.integrity_check({MOST})");
+    let integrity: Vec<Option<String>> = damage.aside(diesel::dsl::sql::<Nullable<Text>>(&integrity).load(conn))?;
+    report.integrity.extend(integrity.into_iter().flatten().filter(|line| line != "ok"));
 
-        let mut undecodable = Vec::new();
-        let rows = sessions::table.select(SessionRecord::as_select());
-        damage.aside(note_undecodable(rows.load_iter::<SessionRecord, _>(conn), &mut undecodable))?;
-        let rows = events::table.select(SessionEvent::as_select());
-        damage.aside(note_undecodable(rows.load_iter::<SessionEvent, _>(conn), &mut undecodable))?;
+    let rows = sessions::table.select((sessions::all_columns, session::ROWID));
+    damage.aside(note_undecodable::<SessionRecord>(rows.load_iter(conn), &mut report.undecodable))?;
+    let rows = events::table.select((events::all_columns, event::ROWID));
+    damage.aside(note_undecodable::<SessionEvent>(rows.load_iter(conn), &mut report.undecodable))?;
 
-        let without_record = diesel::sql_query(format!(
-            "SELECT DISTINCT session_id FROM events \
-             WHERE NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.id = events.session_id) LIMIT {MOST}"
-        ));
-        let without_record: Vec<SessionId> = damage.aside(without_record.load(conn))?;
-        let duplicate_indexes = diesel::sql_query(format!(
-            "SELECT session_id, event_index, count(*) AS events FROM events \
-             GROUP BY session_id, event_index HAVING count(*) > 1 LIMIT {MOST}"
-        ));
-        let duplicate_indexes: Vec<DuplicateIndexRow> = damage.aside(duplicate_indexes.load(conn))?;
-        let has_events_legacy = diesel::dsl::sql::<diesel::sql_types::Bool>(
-            "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE lower(name) = 'events_legacy')",
-        );
-        let has_events_legacy = damage.aside(has_events_legacy.get_result(conn))?;
-        if integrity.is_empty() {
-            integrity.extend(damage.0);
-        }
-        Ok(CheckReport {
-            integrity,
-            undecodable,
-            without_record: without_record.into_iter().map(|row| row.session_id.shown()).collect(),
-            duplicate_indexes: duplicate_indexes.into_iter().filter_map(DuplicateIndexRow::finding).collect(),
-            has_events_legacy,
-        })
-    })
+    let without_record = diesel::sql_query(format!(
+        "SELECT DISTINCT session_id FROM main.events \
+         WHERE NOT EXISTS (SELECT 1 FROM main.sessions WHERE sessions.id = events.session_id) LIMIT {MOST}"
+    ));
+    let without_record: Vec<SessionId> = damage.aside(without_record.load(conn))?;
+    report.without_record = without_record.into_iter().map(|row| row.session_id.shown()).collect();
+    let duplicate_indexes = diesel::sql_query(format!(
+        "SELECT session_id, event_index, count(*) AS events FROM main.events \
+         GROUP BY session_id, event_index HAVING count(*) > 1 LIMIT {MOST}"
+    ));
+    let duplicate_indexes: Vec<DuplicateIndexRow> = damage.aside(duplicate_indexes.load(conn))?;
+    report.duplicate_indexes = duplicate_indexes.into_iter().filter_map(DuplicateIndexRow::finding).collect();
+    let has_events_legacy = diesel::dsl::sql::<diesel::sql_types::Bool>(
+        "SELECT EXISTS (SELECT 1 FROM main.sqlite_master WHERE lower(name) = 'events_legacy')",
+    );
+    report.has_events_legacy = damage.aside(has_events_legacy.get_result(conn))?;
+    Ok(())
 }
 
 /// What SQLite said where it could not read on. The integrity check says more about it, if it can.
@@ -223,7 +267,7 @@ impl Damage {
     fn aside<T: Default, E: Into<Error>>(&mut self, answer: Result<T, E>) -> Result<T> {
         match answer.map_err(E::into) {
             Err(Error::Database { source: DieselError::DatabaseError(_, information) })
-                if information.message() == "database disk image is malformed" =>
+                if is_about_damage(information.message()) =>
             {
                 self.0 = Some(information.message().to_owned());
                 Ok(T::default())
@@ -233,14 +277,24 @@ impl Damage {
     }
 }
 
+/// Whether SQLite says that what it read makes no sense: a page, the schema, or a column's name in it.
+fn is_about_damage(message: &str) -> bool {
+    let beginnings = ["database disk image is malformed", "malformed database schema", "no such column: "];
+    beginnings.iter().any(|beginning| message.starts_with(beginning))
+}
+
 /// Goes through all rows, whatever some of them hold.
-fn note_undecodable<T>(rows: QueryResult<impl Iterator<Item = QueryResult<T>>>, found: &mut Vec<String>) -> Result<()> {
+fn note_undecodable<R: Record>(
+    rows: QueryResult<impl Iterator<Item = QueryResult<(R::Columns, i64)>>>,
+    found: &mut Vec<String>,
+) -> Result<()> {
     for row in rows? {
-        match row.map_err(Error::from) {
-            Ok(_) => {}
-            Err(error @ Error::Decode { .. }) if found.len() < MOST => found.push(error.to_string()),
-            Err(Error::Decode { .. }) => return Ok(()),
-            Err(error) => return Err(error),
+        let (columns, rowid) = row?;
+        if let Err(cause) = R::from_columns(columns, Some(rowid)) {
+            if found.len() == MOST {
+                return Ok(());
+            }
+            found.push(Error::from(cause).to_string());
         }
     }
     Ok(())

@@ -9,6 +9,32 @@ use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 use diesel::sql_types::{Bool, SqlType};
 
+/// A condition of every row that holds in a database in UTF-8, where texts are compared by the bytes of that. Elsewhere
+/// it is an error, which [`is_of_other_order`] knows. It is decided once, before the first row.
+#[derive(Clone, Copy, Debug, QueryId, ValidGrouping)]
+pub(crate) struct InUtf8;
+
+impl Expression for InUtf8 {
+    type SqlType = Bool;
+}
+
+impl<DB: Backend> QueryFragment<DB> for InUtf8 {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        // The order of these two tells UTF-8 from UTF-16.
+        out.push_sql("CASE WHEN '\u{10000}' > '\u{fffd}' THEN 1 ELSE abs(-9223372036854775808) END");
+        Ok(())
+    }
+}
+
+impl<QS> AppearsOnTable<QS> for InUtf8 {}
+
+impl<QS> SelectableExpression<QS> for InUtf8 {}
+
+/// Whether a statement failed because the database compares texts in another way than by their UTF-8.
+pub(crate) fn is_of_other_order(error: &diesel::result::Error) -> bool {
+    matches!(error, diesel::result::Error::DatabaseError(_, information) if information.message() == "integer overflow")
+}
+
 /// Which side of a position the rows are on.
 pub(crate) trait Side {
     fn operator(&self) -> &'static str;

@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 
 use crate::cursor::{Cursor, Scope};
 use crate::error::Result;
-use crate::page::PageRequest;
+use crate::page::{DEFAULT_LIMIT, PageRequest};
+use crate::walk::Request;
 
 /// Which sessions to list, in the order of `created_at`, then `id` (byte order).
 ///
@@ -167,7 +168,7 @@ impl ListSessionsRequest {
         let SessionFilter { agent, sandbox_id, is_live, created_from, created_before, descending } = &self.filter;
         let filter = (agent, sandbox_id, is_live, created_from, created_before, descending);
         let scope = Scope::new("sessions", spelled(&filter));
-        PageRequest::new(scope, self.limit, None, self.cursor.as_ref())
+        PageRequest::new(scope, self.limit, None, *descending, self.cursor.as_ref())
     }
 }
 
@@ -294,9 +295,33 @@ impl ListEventsRequest {
     pub(crate) fn page(&self) -> Result<PageRequest<'_>> {
         let EventFilter { session_id, after, before, descending } = &self.filter;
         let scope = Scope::new("events", spelled(&(session_id, after, before, descending)));
-        PageRequest::new(scope, self.limit, self.max_bytes, self.cursor.as_ref())
+        PageRequest::new(scope, self.limit, self.max_bytes, *descending, self.cursor.as_ref())
     }
 }
+
+macro_rules! walked {
+    ($($request:ty)*) => {$(
+        impl Request for $request {
+            fn rows(&self) -> u32 {
+                if self.limit == 0 { DEFAULT_LIMIT } else { self.limit }
+            }
+
+            fn with_rows(self, rows: u32) -> Self {
+                self.limit(rows)
+            }
+
+            fn start(&self) -> Option<&Cursor> {
+                self.cursor.as_ref()
+            }
+
+            fn starting_after(self, cursor: Cursor) -> Self {
+                self.cursor(cursor)
+            }
+        }
+    )*};
+}
+
+walked!(ListSessionsRequest ListEventsRequest);
 
 /// One text for one filter, the same in every release.
 fn spelled<T: serde::Serialize>(filter: &T) -> String {

@@ -4,23 +4,27 @@ use chrono::{DateTime, Utc};
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromStaticSqlRow, Queryable};
 use diesel::prelude::*;
+use diesel::result::UnexpectedNullError;
 use diesel::sqlite::Sqlite;
-use diesel::upsert::excluded;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::column::{Column, Millis, Number, Row, StoredText};
-use crate::error::Result;
+use crate::error::{Cause, Result};
+use crate::exact::{self, Columns, Found, Order, Record, Rowid, Rows};
+use crate::insert::PutSession;
 use crate::json::Json;
-use crate::keyset::{After, Before, row_compared};
+use crate::keyset::{After, Before, InUtf8, row_compared};
 use crate::page::{ListPage, Listed, PageRequest};
+use crate::place::Stored;
 use crate::request::{ListSessionsRequest, SessionFilter};
 use crate::schema::sessions;
+use crate::tables;
 
 /// One conversation with a coding agent.
 ///
 /// Times have millisecond precision in the database; finer parts are dropped on the way in. As JSON (serde) a record
 /// has the reference driver's field names (`agentSessionId`, `createdAt` as a number of Unix milliseconds, …), and
-/// absent fields are left out.
+/// absent fields are left out. `Debug` prints all of it, which belongs in no log.
 ///
 /// Besides the verbs, it works in Diesel queries of your own: `SessionRecord::as_select()` reads it, also beside
 /// columns of your own tables, and `insert_into(sessions::table).values(&record)` writes it.
@@ -108,6 +112,30 @@ where
     type Row = SessionRow;
 
     fn build(columns: SessionRow) -> deserialize::Result<Self> {
+        if is_no_row(&columns) {
+            return Err(Box::new(UnexpectedNullError));
+        }
+        Self::from_columns(columns, None)
+    }
+}
+
+/// Whether an outer join found nothing: Diesel knows that by the error that a NULL is where none may be.
+fn is_no_row((id, agent, agent_session_id, last_connection_id, created_at, ..): &SessionRow) -> bool {
+    id.is_unexpected_null()
+        && agent.is_unexpected_null()
+        && agent_session_id.is_unexpected_null()
+        && last_connection_id.is_unexpected_null()
+        && created_at.is_unexpected_null()
+}
+
+impl Record for SessionRecord {
+    type Columns = SessionRow;
+
+    fn id(columns: &SessionRow) -> &Column<StoredText> {
+        &columns.0
+    }
+
+    fn from_columns(columns: SessionRow, rowid: Option<i64>) -> Result<Self, Cause> {
         let (
             id,
             agent,
@@ -120,7 +148,7 @@ where
             config_options,
             modes,
         ) = columns;
-        let row = Row::new("sessions", &id, &agent)?;
+        let row = Row::new("sessions", &id, rowid);
         Ok(Self {
             agent: row.value("agent", agent)?.0,
             agent_session_id: row.value("agent_session_id", agent_session_id)?.0,
@@ -132,7 +160,7 @@ where
             config_options: row.value("config_options_json", config_options)?,
             modes: row.value("modes_json", modes)?,
             // Last: until here it names the row.
-            id: id.id("sessions")?,
+            id: id.id("sessions", rowid)?,
         })
     }
 }
@@ -141,16 +169,16 @@ where
 #[derive(Debug, Insertable)]
 #[diesel(table_name = sessions, treat_none_as_default_value = false)]
 pub struct NewSession<'a> {
-    id: &'a str,
-    agent: &'a str,
-    agent_session_id: &'a str,
-    last_connection_id: &'a str,
-    created_at: i64,
-    destroyed_at: Option<i64>,
-    sandbox_id: Option<&'a str>,
-    session_init_json: Option<&'a str>,
-    config_options_json: Option<&'a str>,
-    modes_json: Option<&'a str>,
+    pub(crate) id: &'a str,
+    pub(crate) agent: &'a str,
+    pub(crate) agent_session_id: &'a str,
+    pub(crate) last_connection_id: &'a str,
+    pub(crate) created_at: i64,
+    pub(crate) destroyed_at: Option<i64>,
+    pub(crate) sandbox_id: Option<&'a str>,
+    pub(crate) session_init_json: Option<&'a str>,
+    pub(crate) config_options_json: Option<&'a str>,
+    pub(crate) modes_json: Option<&'a str>,
 }
 
 impl<'a> From<&'a SessionRecord> for NewSession<'a> {
@@ -181,8 +209,7 @@ impl<'a> Insertable<sessions::table> for &'a SessionRecord {
 
 #[diesel::dsl::auto_type(no_type_alias)]
 fn by_id<'a>(id: &'a str) -> _ {
-    let record: diesel::dsl::AsSelect<SessionRecord, Sqlite> = SessionRecord::as_select();
-    sessions::table.find(id).select(record)
+    tables::sessions::table.find(id)
 }
 
 pub(crate) fn get(conn: &mut SqliteConnection, id: &str) -> Result<Option<SessionRecord>> {
@@ -206,86 +233,127 @@ impl Listed for ListedSession {
 /// order of an index, so a page simply stops asking.
 #[diesel::dsl::auto_type(no_type_alias)]
 fn all() -> _ {
-    let record: diesel::dsl::AsSelect<SessionRecord, Sqlite> = SessionRecord::as_select();
-    sessions::table.select((record, sessions::created_at))
+    let record: <tables::sessions::table as Table>::AllColumns = tables::sessions::all_columns;
+    tables::sessions::table.filter(InUtf8).select((record, tables::sessions::created_at))
 }
 
 /// The columns that order the sessions.
-const ORDER: (sessions::created_at, sessions::id) = (sessions::created_at, sessions::id);
+const ORDER: (tables::sessions::created_at, tables::sessions::id) =
+    (tables::sessions::created_at, tables::sessions::id);
+
+pub(crate) const ROWID: Rowid = Rowid("`main`.`sessions`.`rowid`");
 
 pub(crate) fn list(conn: &mut SqliteConnection, request: &ListSessionsRequest) -> Result<ListPage<SessionRecord>> {
-    let page = request.page()?;
-    let found = if request.filter == SessionFilter::default() {
-        // The queries that nearly everybody asks, with their SQL known beforehand.
-        let rows = all().order((sessions::created_at.asc(), sessions::id.asc()));
-        match page.after {
-            None => page.collect(rows.load_iter::<ListedSession, _>(conn)?)?,
-            Some(position) => {
-                page.collect(rows.filter(row_compared(After, ORDER, position)).load_iter::<ListedSession, _>(conn)?)?
-            }
+    Ok(exact::list(conn, &request.filter, &request.page()?)?.map(|(session, _)| session))
+}
+
+/// Leaves out the sessions that a filter does not want.
+macro_rules! matching {
+    ($rows:expr, $filter:expr) => {{
+        use tables::sessions::{agent, destroyed_at, sandbox_id};
+        let mut rows = $rows;
+        if let Some(wanted) = &$filter.agent {
+            rows = rows.filter(agent.eq(wanted));
         }
-    } else {
-        list_filtered(conn, &request.filter, &page)?
-    };
-    Ok(found.map(|(session, _)| session))
+        if let Some(wanted) = &$filter.sandbox_id {
+            rows = rows.filter(sandbox_id.eq(wanted));
+        }
+        match $filter.is_live {
+            None => rows,
+            Some(true) => rows.filter(destroyed_at.is_null()),
+            Some(false) => rows.filter(destroyed_at.is_not_null()),
+        }
+    }};
 }
 
-fn list_filtered(
-    conn: &mut SqliteConnection,
-    filter: &SessionFilter,
-    page: &PageRequest<'_>,
-) -> Result<ListPage<ListedSession>> {
-    let mut rows = all().into_boxed::<Sqlite>();
-    if let Some(agent) = &filter.agent {
-        rows = rows.filter(sessions::agent.eq(agent));
-    }
-    if let Some(sandbox_id) = &filter.sandbox_id {
-        rows = rows.filter(sessions::sandbox_id.eq(sandbox_id));
-    }
-    rows = match filter.is_live {
-        None => rows,
-        Some(true) => rows.filter(sessions::destroyed_at.is_null()),
-        Some(false) => rows.filter(sessions::destroyed_at.is_not_null()),
-    };
-    // A cursor lies inside the range, so it replaces the end that the listing starts from.
-    if let (Some(time), true) = (filter.created_from, filter.descending || page.after.is_none()) {
-        rows = rows.filter(sessions::created_at.ge(time));
-    }
-    if let (Some(time), true) = (filter.created_before, !filter.descending || page.after.is_none()) {
-        rows = rows.filter(sessions::created_at.lt(time));
-    }
-    rows = match page.after {
-        None => rows,
-        Some(position) if filter.descending => rows.filter(row_compared(Before, ORDER, position)),
-        Some(position) => rows.filter(row_compared(After, ORDER, position)),
-    };
-    rows = if filter.descending {
-        rows.order((sessions::created_at.desc(), sessions::id.desc()))
-    } else {
-        rows.order((sessions::created_at.asc(), sessions::id.asc()))
-    };
-    page.collect(rows.load_iter(conn)?)
-}
+impl Rows for SessionFilter {
+    type Row = ListedSession;
 
-macro_rules! upsert_statement {
-    ($session:expr) => {
-        diesel::insert_into(sessions::table).values($session).on_conflict(sessions::id).do_update().set((
-            sessions::agent.eq(excluded(sessions::agent)),
-            sessions::agent_session_id.eq(excluded(sessions::agent_session_id)),
-            sessions::last_connection_id.eq(excluded(sessions::last_connection_id)),
-            sessions::created_at.eq(excluded(sessions::created_at)),
-            sessions::destroyed_at.eq(excluded(sessions::destroyed_at)),
-            sessions::sandbox_id.eq(excluded(sessions::sandbox_id)),
-            sessions::session_init_json.eq(excluded(sessions::session_init_json)),
-            sessions::config_options_json.eq(excluded(sessions::config_options_json)),
-            sessions::modes_json.eq(excluded(sessions::modes_json)),
-        ))
-    };
+    fn list_plainly(
+        &self,
+        conn: &mut SqliteConnection,
+        page: &PageRequest<'_>,
+        position: Option<(Number, &str)>,
+    ) -> Result<Option<ListPage<ListedSession>>> {
+        use tables::sessions::{created_at, id};
+        if *self == Self::default() {
+            // The queries that nearly everybody asks, with their SQL known beforehand.
+            let rows = all().order((created_at.asc(), id.asc()));
+            return match position {
+                None => page.collect(rows.load_iter::<ListedSession, _>(conn)?),
+                Some(position) => {
+                    page.collect(rows.filter(row_compared(After, ORDER, position)).load_iter::<ListedSession, _>(conn)?)
+                }
+            };
+        }
+        let mut rows = matching!(all().into_boxed::<Sqlite>(), self);
+        // A cursor lies inside the range, so it replaces the end that the listing starts from.
+        if let (Some(time), true) = (self.created_from, self.descending || position.is_none()) {
+            rows = rows.filter(created_at.ge(time));
+        }
+        if let (Some(time), true) = (self.created_before, !self.descending || position.is_none()) {
+            rows = rows.filter(created_at.lt(time));
+        }
+        rows = match position {
+            None => rows,
+            Some(position) if self.descending => rows.filter(row_compared(Before, ORDER, position)),
+            Some(position) => rows.filter(row_compared(After, ORDER, position)),
+        };
+        rows = if self.descending {
+            rows.order((created_at.desc(), id.desc()))
+        } else {
+            rows.order((created_at.asc(), id.asc()))
+        };
+        page.collect(rows.load_iter(conn)?)
+    }
+
+    fn list_exactly(
+        &self,
+        conn: &mut SqliteConnection,
+        page: &PageRequest<'_>,
+        order: Order,
+    ) -> Result<ListPage<ListedSession>> {
+        use tables::sessions::{all_columns, created_at, id, table};
+        let mut rows = matching!(table.select((created_at, id, ROWID, all_columns)).into_boxed::<Sqlite>(), self);
+        if let Some(time) = self.created_from {
+            rows = rows.filter(created_at.ge(time));
+        }
+        if let Some(time) = self.created_before {
+            rows = rows.filter(created_at.lt(time));
+        }
+        if let Some(place) = page.after {
+            rows = rows.filter(order.beyond(place));
+        }
+        let rows = rows.order(order).load_iter::<(Stored, Stored, i64, SessionRow), _>(conn)?;
+        page.collect_exactly(rows.map(|row| {
+            let row = row?;
+            let key = row.0.number();
+            // A row without a number there is no record.
+            Ok(Found::new(row, |session| (session, key.unwrap_or(Number::Integer(0)))))
+        }))
+    }
+
+    fn columns(&self) -> Columns {
+        Columns { key: "`main`.`sessions`.`created_at`", id: "`main`.`sessions`.`id`", rowid: ROWID.0 }
+    }
+
+    // The first of an index: NULL is smaller than everything.
+    fn lack_a_key(&self, conn: &mut SqliteConnection) -> QueryResult<bool> {
+        use tables::sessions::{created_at, table};
+        let first = table.order(created_at.asc()).select(created_at).get_result::<Stored>(conn).optional()?;
+        Ok(first.is_some_and(|found| found.is_null()))
+    }
+
+    fn lack_an_id(&self, conn: &mut SqliteConnection, key: Number) -> QueryResult<bool> {
+        use tables::sessions::{created_at, id, table};
+        let first = table.filter(created_at.eq(key)).order(id.asc()).select(id);
+        Ok(first.get_result::<Stored>(conn).optional()?.is_some_and(|found| found.is_null()))
+    }
 }
 
 /// Names every column: a derived changeset would keep the old value where the new one is absent.
 pub(crate) fn upsert(conn: &mut SqliteConnection, session: &SessionRecord) -> Result<()> {
-    upsert_statement!(session).execute(conn)?;
+    PutSession(NewSession::from(session)).execute(conn)?;
     Ok(())
 }
 
@@ -296,6 +364,6 @@ pub(crate) fn restore(conn: &mut SqliteConnection, session: &SessionRecord) -> R
         config_options_json: session.config_options.as_ref().map(Json::get),
         ..NewSession::from(session)
     };
-    upsert_statement!(row).execute(conn)?;
+    PutSession(row).execute(conn)?;
     Ok(())
 }

@@ -19,7 +19,7 @@ mod import;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::export::export;
+pub(crate) use self::export::{Undecodable, export};
 pub(crate) use self::import::{Import, import};
 use crate::error::{Error, Result};
 use crate::event::{Sender, SessionEvent};

@@ -246,7 +246,7 @@ fn every_bound_is_a_seek_in_an_index_and_nothing_is_sorted() {
         found.push((format!("{request:?}"), first, next));
     }
     for (request, first, next) in &found {
-        let seek = "SEARCH events USING INDEX idx_events_session_order (session_id=?";
+        let seek = "SEARCH main.events USING INDEX idx_events_session_order (session_id=?";
         assert!(first.starts_with(seek) && next.starts_with(seek), "{request}: {first} / {next}");
         // Both ends are the index's business, so that it stops there.
         let (after, before) = (request.contains("after: Some"), request.contains("before: Some"));
@@ -326,9 +326,10 @@ fn every_listing_is_prepared_once_per_connection() {
     assert_eq!(statements.take_cached(), [""; 0]);
 }
 
-/// One page at a time: what comes later is not read before it is asked for, and an error is the last item.
+/// One page at a time: what comes later is not read before it is asked for. A row that cannot be decoded is an error in
+/// its place, any other error the last item.
 #[test]
-fn the_iterator_reads_page_by_page_and_ends_with_an_error() {
+fn the_iterator_reads_page_by_page_and_past_rows_that_cannot_be_decoded() {
     let (db, mut conn) = filled();
     db.plain().execute("UPDATE events SET payload_json = '{' WHERE id = '07'", []).unwrap();
     let statements = Statements::of(&mut conn);
@@ -337,13 +338,22 @@ fn the_iterator_reads_page_by_page_and_ends_with_an_error() {
         assert_eq!(events.next().unwrap().unwrap().event_index, place);
         assert_eq!(statements.take_run().len(), usize::from(place % 3 == 0), "{place}");
     }
+    assert_eq!(events.next().unwrap().unwrap().event_index, 6);
     assert!(matches!(events.next(), Some(Err(Error::Decode { column: "payload_json", .. }))));
+    for place in 8..12 {
+        assert_eq!(events.next().unwrap().unwrap().event_index, place);
+    }
     assert!(events.next().is_none() && events.next().is_none());
+    drop(events);
+    let foreign = conn.list_sessions(&ListSessionsRequest::new().limit(1)).unwrap().next_cursor.unwrap();
+    let mut events = conn.events(ListEventsRequest::new("one").cursor(foreign));
+    assert!(matches!(events.next(), Some(Err(Error::InvalidCursor { .. }))));
+    assert!(events.next().is_none());
     drop(events);
 
     let store = SessionStore::open(db.path()).unwrap();
     let results: Vec<_> = store.events(ListEventsRequest::new("one").limit(3)).map(|event| event.is_ok()).collect();
-    assert_eq!(results, [true, true, true, true, true, true, false]);
+    assert_eq!(results, [true, true, true, true, true, true, true, false, true, true, true, true]);
     let newest = ListEventsRequest::new("one").descending().after(7).limit(2);
     let ids: Vec<_> = store.events(newest.clone()).map(|event| event.unwrap().id).collect();
     assert_eq!(ids, ["11", "10", "09", "08"]);
@@ -355,8 +365,12 @@ fn the_iterator_reads_page_by_page_and_ends_with_an_error() {
         for place in 0..6 {
             assert_eq!(events.next().await.unwrap().unwrap().event_index, place);
         }
+        assert_eq!(events.next().await.unwrap().unwrap().event_index, 6);
         assert!(matches!(events.next().await, Err(Error::Decode { .. })));
-        assert!(events.next().await.unwrap().is_none());
+        for place in 8..12 {
+            assert_eq!(events.next().await.unwrap().unwrap().event_index, place);
+        }
+        assert!(events.next().await.unwrap().is_none() && events.next().await.unwrap().is_none());
         let mut events = store.events(newest);
         let mut ids = Vec::new();
         while let Some(event) = events.next().await.unwrap() {

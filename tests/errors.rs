@@ -107,13 +107,28 @@ const CASES: &[Case] = &[
         because: &["invalid type: map, expected a sequence at line 1 column 0"],
     },
     Case {
+        name: "JSON of another type than asked for, with something to hide",
+        given: nothing,
+        when: |_| json(r#"{"key":"sk-secret"}"#).decode::<std::collections::HashMap<String, u8>>().map(drop),
+        is: |error| matches!(error, Error::InvalidJson { .. }),
+        says: "the JSON is of another type than asked for: invalid type: string, expected u8 at line 1 column 18",
+        because: &["invalid type: string, expected u8 at line 1 column 18"],
+    },
+    Case {
+        name: "JSON that is too deep to be decoded",
+        given: nothing,
+        when: |_| json(&("[".repeat(128) + &"]".repeat(128))).decode::<serde_json::Value>().map(drop),
+        is: |error| matches!(error, Error::InvalidJson { .. }),
+        says: "the JSON is nested too deeply to be decoded: recursion limit exceeded at line 1 column 128",
+        because: &["recursion limit exceeded at line 1 column 128"],
+    },
+    Case {
         name: "a sender that nobody knows",
         given: filled_then!("UPDATE events SET sender = 'server'"),
         when: list_events,
         is: decode!("events", "sender"),
-        says: "cannot decode column sender of the events row with id \"e1\": \
-               \"server\" is neither \"client\" nor \"agent\"",
-        because: &["\"server\" is neither \"client\" nor \"agent\""],
+        says: "cannot decode column sender of the events row with id \"e1\": neither \"client\" nor \"agent\"",
+        because: &["neither \"client\" nor \"agent\""],
     },
     Case {
         name: "text in an integer column",
@@ -145,8 +160,8 @@ const CASES: &[Case] = &[
         when: get,
         is: decode!("sessions", "created_at"),
         says: "cannot decode column created_at of the sessions row with id \"one\": \
-               9223372036854775807 milliseconds is out of the range of a time",
-        because: &["9223372036854775807 milliseconds is out of the range of a time"],
+               the milliseconds are out of the range of a time",
+        because: &["the milliseconds are out of the range of a time"],
     },
     Case {
         name: "an event index with a fraction",
@@ -154,8 +169,8 @@ const CASES: &[Case] = &[
         when: list_events,
         is: decode!("events", "event_index"),
         says: "cannot decode column event_index of the events row with id \"e1\": \
-               REAL 1.5 where a whole number belongs",
-        because: &["REAL 1.5 where a whole number belongs"],
+               REAL where a whole number belongs",
+        because: &["REAL where a whole number belongs"],
     },
     Case {
         name: "text that is not UTF-8",
@@ -180,6 +195,28 @@ const CASES: &[Case] = &[
         is: decode!("events", "id"),
         says: "cannot decode column id of the events row with id \"e\u{fffd}\": invalid UTF-8",
         because: &["invalid UTF-8"],
+    },
+    Case {
+        name: "an id that is NULL",
+        given: |db| {
+            filled(db);
+            let sql = "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = replace(sql, 'id TEXT NOT NULL PRIMARY', 'id TEXT PRIMARY'); \
+                       PRAGMA writable_schema = RESET; UPDATE events SET id = NULL";
+            db.plain().execute_batch(sql).unwrap();
+        },
+        when: list_events,
+        is: decode!("events", "id"),
+        says: "cannot decode column id of the events row with id \"NULL (rowid 1)\": Unexpected null for non-null column",
+        because: &["Unexpected null for non-null column"],
+    },
+    Case {
+        name: "an id that is a long BLOB",
+        given: filled_then!("UPDATE events SET id = CAST(printf('%0100d', 0) AS BLOB)"),
+        when: list_events,
+        is: decode!("events", "id"),
+        says: "cannot decode column id of the events row with id \"00000000000000000000000000000000…\": \
+               BLOB where TEXT belongs",
+        because: &["BLOB where TEXT belongs"],
     },
     Case {
         name: "a BLOB in a text column",
@@ -396,18 +433,18 @@ const CASES: &[Case] = &[
         given: |db| db.plain().execute_batch("CREATE TABLE host (id TEXT)").unwrap(),
         when: list_events,
         is: |error| matches!(error, Error::NotMigrated { .. }),
-        says: "the database has not been migrated (no such table: events): \
+        says: "the database has not been migrated (no such table: main.events): \
                call agent_session_store::migrate or run the crate's MIGRATIONS first",
-        because: &["no such table: events"],
+        because: &["no such table: main.events"],
     },
     Case {
         name: "a database that was not migrated, to write to",
         given: |db| db.plain().execute_batch("CREATE TABLE host (id TEXT)").unwrap(),
         when: |db| db.connect().update_session(&session("one")),
         is: |error| matches!(error, Error::NotMigrated { .. }),
-        says: "the database has not been migrated (no such table: sessions): \
+        says: "the database has not been migrated (no such table: main.sessions): \
                call agent_session_store::migrate or run the crate's MIGRATIONS first",
-        because: &["no such table: sessions"],
+        because: &["no such table: main.sessions"],
     },
     Case {
         name: "a database that another connection holds",

@@ -59,14 +59,14 @@ fn plans(db: &TempDb, conn: &mut SqliteConnection) -> Vec<(&'static str, Vec<Str
 fn every_reading_verb_seeks_in_an_index_and_sorts_nothing() {
     let (db, mut conn) = filled();
     let expected = [
-        ("get_session", "SEARCH sessions USING INDEX sqlite_autoindex_sessions_1 (id=?)"),
+        ("get_session", "SEARCH main.sessions USING INDEX sqlite_autoindex_sessions_1 (id=?)"),
         // In the order of the index, until the page is full.
-        ("list_sessions", "SCAN sessions USING INDEX idx_sessions_order"),
-        ("list_sessions, with a cursor", "SEARCH sessions USING INDEX idx_sessions_order ((created_at,id)>(?,?))"),
-        ("list_events", "SEARCH events USING INDEX idx_events_session_order (session_id=?)"),
+        ("list_sessions", "SCAN main.sessions USING INDEX idx_sessions_order"),
+        ("list_sessions, with a cursor", "SEARCH main.sessions USING INDEX idx_sessions_order ((created_at,id)>(?,?))"),
+        ("list_events", "SEARCH main.events USING INDEX idx_events_session_order (session_id=?)"),
         (
             "list_events, with a cursor",
-            "SEARCH events USING INDEX idx_events_session_order (session_id=? AND (event_index,id)>(?,?))",
+            "SEARCH main.events USING INDEX idx_events_session_order (session_id=? AND (event_index,id)>(?,?))",
         ),
     ];
     let expected = expected.map(|(name, step)| (name, vec![step.to_owned()])).to_vec();
@@ -110,9 +110,15 @@ fn the_listings_name_their_whole_order() {
         read(&mut conn);
         let sql = statements.take_run().pop().unwrap();
         let (keys, end) = if name.starts_with("list_sessions") {
-            ("(`sessions`.`created_at`, `sessions`.`id`)", "`sessions`.`created_at` ASC, `sessions`.`id` ASC")
+            (
+                "(`main`.`sessions`.`created_at`, `main`.`sessions`.`id`)",
+                "`main`.`sessions`.`created_at` ASC, `main`.`sessions`.`id` ASC",
+            )
         } else {
-            ("(`events`.`event_index`, `events`.`id`)", "`events`.`event_index` ASC, `events`.`id` ASC")
+            (
+                "(`main`.`events`.`event_index`, `main`.`events`.`id`)",
+                "`main`.`events`.`event_index` ASC, `main`.`events`.`id` ASC",
+            )
         };
         let sql = sql.trim_end_matches(" LIMIT ?");
         assert!(sql.ends_with(&format!(" ORDER BY {end}")), "{name}: {sql}");
@@ -127,7 +133,7 @@ fn the_upserts_are_these_statements() {
     conn.update_session(&session("new")).unwrap();
     assert_eq!(
         statements.take_run(),
-        ["INSERT INTO `sessions` (`id`, `agent`, `agent_session_id`, `last_connection_id`, `created_at`, \
+        ["INSERT INTO `main`.`sessions` (`id`, `agent`, `agent_session_id`, `last_connection_id`, `created_at`, \
           `destroyed_at`, `sandbox_id`, `session_init_json`, `config_options_json`, `modes_json`) \
           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (`id`) DO UPDATE SET \
           `agent` = excluded.`agent`, `agent_session_id` = excluded.`agent_session_id`, \
@@ -137,8 +143,8 @@ fn the_upserts_are_these_statements() {
           `config_options_json` = excluded.`config_options_json`, `modes_json` = excluded.`modes_json`"]
     );
 
-    let insert = "INSERT INTO `events` (`id`, `event_index`, `session_id`, `created_at`, `connection_id`, `sender`, \
-                  `payload_json`) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (`id`)";
+    let insert = "INSERT INTO `main`.`events` (`id`, `event_index`, `session_id`, `created_at`, `connection_id`, \
+                  `sender`, `payload_json`) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (`id`)";
     let insert_new = format!("{insert} DO NOTHING");
     let overwrite = format!(
         "{insert} DO UPDATE SET `event_index` = excluded.`event_index`, `session_id` = excluded.`session_id`, \

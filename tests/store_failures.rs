@@ -119,8 +119,8 @@ fn who_waited_for_the_lock_in_vain_is_told_and_nobody_waits_again() {
 const MOMENTS: [(Moment, &str); 8] = [
     (Moment::Start, "BEGIN IMMEDIATE"),
     (Moment::Finish, "BEGIN IMMEDIATE"),
-    (Moment::Start, "INSERT INTO `events`"),
-    (Moment::Finish, "INSERT INTO `events`"),
+    (Moment::Start, "INSERT INTO `main`.`events`"),
+    (Moment::Finish, "INSERT INTO `main`.`events`"),
     (Moment::Start, "SAVEPOINT"),
     (Moment::Finish, "RELEASE"),
     (Moment::Start, "COMMIT"),
@@ -182,7 +182,8 @@ fn a_panic_while_reading_does_not_keep_the_connection() {
     let db = TempDb::new();
     let countdown = AtomicUsize::new(20);
     let _watch = Watch::with_hook(&db, move |moment, sql| {
-        let reads = moment == Moment::Start && (sql.starts_with("SELECT `events`") || sql.contains("query_only"));
+        let reads =
+            moment == Moment::Start && (sql.starts_with("SELECT `main`.`events`") || sql.contains("query_only"));
         if reads && countdown.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
             panic!("on purpose");
         }

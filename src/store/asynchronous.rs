@@ -23,6 +23,7 @@ use crate::prune::{PruneReport, PruneRequest};
 use crate::request::{ListEventsRequest, ListSessionsRequest};
 use crate::session::SessionRecord;
 use crate::transfer::{Progress, Selection};
+use crate::walk::Walk;
 
 /// [`SessionStore`] for async code: the same verbs as `async fn`, on any runtime and any number of tasks.
 ///
@@ -225,7 +226,7 @@ impl AsyncSessionStore {
     }
 
     /// All events of a listing, read page by page as they are asked for; the limit of the request is the size of the
-    /// pages, and one page is in memory.
+    /// pages, and one page is in memory. An event that cannot be decoded is an error in its place, and no end.
     ///
     /// ```
     /// # use agent_session_store::{AsyncSessionStore, ListEventsRequest};
@@ -238,7 +239,7 @@ impl AsyncSessionStore {
     /// # }
     /// ```
     pub fn events(&self, request: ListEventsRequest) -> AsyncEvents {
-        AsyncEvents { store: self.clone(), request: Some(request), page: Vec::new().into_iter() }
+        AsyncEvents { store: self.clone(), walk: Walk::new(request) }
     }
 
     /// As [`SessionStore::prune`].
@@ -299,6 +300,33 @@ impl AsyncSessionStore {
         let store = self.store.clone();
         self.on_a_thread(&self.threads.exporting, move || {
             let done = store.export_with_progress(&mut writer, &selection, progress)?;
+            Ok((writer, done))
+        })
+        .await
+    }
+
+    /// As [`SessionStore::export_readable`], on a thread of its own, which the writer comes back from.
+    ///
+    /// # Errors
+    ///
+    /// As [`SessionStore::export_readable`].
+    ///
+    /// ```
+    /// # use agent_session_store::{AsyncSessionStore, Selection};
+    /// # async fn example(store: AsyncSessionStore) -> Result<(), agent_session_store::Error> {
+    /// let (lines, done) = store.export_readable(Vec::new(), Selection::all(), |row| eprintln!("{row}")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn export_readable<W: Write + Send + 'static>(
+        &self,
+        mut writer: W,
+        selection: Selection,
+        left_out: impl FnMut(&Error) + Send + 'static,
+    ) -> Result<(W, Progress)> {
+        let store = self.store.clone();
+        on_a_thread(move || {
+            let done = store.export_readable(&mut writer, &selection, left_out)?;
             Ok((writer, done))
         })
         .await
@@ -434,17 +462,16 @@ forwarded_verbs!(forward);
 #[derive(Debug)]
 pub struct AsyncEvents {
     store: AsyncSessionStore,
-    /// The next page, if there is one.
-    request: Option<ListEventsRequest>,
-    page: std::vec::IntoIter<SessionEvent>,
+    walk: Walk<ListEventsRequest, SessionEvent>,
 }
 
 impl AsyncEvents {
-    /// The next event; `None` after the last one, and after an error.
+    /// The next event; `None` after the last one. Dropping the future loses none.
     ///
     /// # Errors
     ///
-    /// As [`AsyncSessionStore::list_events`].
+    /// [`Error::Decode`] in the place of an event that cannot be decoded; asked again, it goes on with the one after it.
+    /// Any other error of [`AsyncSessionStore::list_events`] ends the listing.
     ///
     /// ```
     /// # use agent_session_store::{AsyncSessionStore, ListEventsRequest};
@@ -455,16 +482,13 @@ impl AsyncEvents {
     /// ```
     pub async fn next(&mut self) -> Result<Option<SessionEvent>> {
         loop {
-            if let Some(event) = self.page.next() {
-                return Ok(Some(event));
+            if let Some(event) = self.walk.pop() {
+                return event.map(Some);
             }
-            // Left in place until the page is there: the future may be dropped, and made again.
-            let Some(request) = &self.request else { return Ok(None) };
-            let page = self.store.list_events(request).await;
-            let request = self.request.take();
-            let page = page?;
-            self.request = page.next_cursor.and_then(|cursor| request.map(|request| request.cursor(cursor)));
-            self.page = page.items.into_iter();
+            let Some(request) = self.walk.request() else { return Ok(None) };
+            // The request stays where it is until the page is there: the future may be dropped, and made again.
+            let answer = self.store.list_events(request).await;
+            self.walk.answer(answer);
         }
     }
 }

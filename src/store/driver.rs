@@ -9,7 +9,7 @@ use super::SessionStore;
 use super::verbs::{argument_type, forwarded_verbs};
 use crate::append::NewEvent;
 use crate::driver::SessionPersistDriver;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::SessionEvent;
 use crate::inspect::{CheckReport, SessionStats, Stats};
 use crate::page::ListPage;
@@ -67,6 +67,15 @@ macro_rules! implement {
                 progress: impl FnMut(Progress),
             ) -> Result<Progress> {
                 SessionStore::export_with_progress(self, writer, selection, progress)
+            }
+
+            fn export_readable<W: Write>(
+                &mut self,
+                writer: W,
+                selection: &Selection,
+                left_out: impl FnMut(&Error),
+            ) -> Result<Progress> {
+                SessionStore::export_readable(self, writer, selection, left_out)
             }
 
             fn import_with_progress<R: BufRead>(

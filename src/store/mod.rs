@@ -39,7 +39,7 @@ use crate::append::NewEvent;
 use crate::backup;
 use crate::disk;
 use crate::driver::SessionPersistDriver;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::SessionEvent;
 use crate::inspect::{CheckReport, SessionStats, Stats};
 use crate::page::ListPage;
@@ -278,7 +278,8 @@ impl SessionStore {
     }
 
     /// All events of a listing, read page by page as they are asked for; the limit of the request is the size of the
-    /// pages, and one page is in memory. The first error ends it.
+    /// pages, and one page is in memory. An event that cannot be decoded is an error in its place, and no end; any other
+    /// error is the last item.
     ///
     /// ```
     /// # use agent_session_store::{ListEventsRequest, SessionStore};
@@ -390,6 +391,28 @@ impl SessionStore {
                 done
             }
         }
+    }
+
+    /// Writes what can be decoded, and tells of each row that is left out, as
+    /// [`SessionPersistDriver::export_readable`] does. What is called must not use a store in memory that is exported.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`Error::Closed`](crate::Error::Closed).
+    ///
+    /// ```
+    /// # use agent_session_store::{Selection, SessionStore};
+    /// # let store = SessionStore::open_in_memory()?;
+    /// store.export_readable(std::io::stdout(), &Selection::all(), |row| eprintln!("left out: {row}"))?;
+    /// # Ok::<(), agent_session_store::Error>(())
+    /// ```
+    pub fn export_readable<W: Write>(
+        &self,
+        writer: W,
+        selection: &Selection,
+        left_out: impl FnMut(&Error),
+    ) -> Result<Progress> {
+        self.0.read(|conn| conn.export_readable(writer, selection, left_out))
     }
 
     /// Reads what [`export`](Self::export) wrote, as [`SessionPersistDriver::import`] does. Other writes come in between

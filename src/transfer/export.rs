@@ -6,12 +6,12 @@ use diesel::SqliteConnection;
 use serde::Serialize;
 
 use super::{EVENTS_PER_CALL, FORMAT, Header, Line, Progress, Selected, Selection, SessionLine, VERSION};
-use crate::error::Result;
-use crate::event;
-use crate::page::ListPage;
+use crate::error::{Error, Result};
+use crate::event::{self, SessionEvent, SessionIds};
 use crate::request::{ListEventsRequest, ListSessionsRequest};
 use crate::session::{self, SessionRecord};
 use crate::transaction;
+use crate::walk::{Walk, walk};
 
 /// What an export reads at a time, so that large payloads do not make it large.
 const PAGE_EVENTS: u32 = 1_000;
@@ -19,23 +19,33 @@ const PAGE_BYTES: usize = 1_000_000;
 /// What its writer gets at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 
+/// What is done with a row that cannot be decoded.
+pub(crate) enum Undecodable<'a> {
+    /// It ends the export.
+    Refused,
+    /// It is told, and left out.
+    LeftOut(&'a mut dyn FnMut(&Error)),
+}
+
 struct Export<'a, W> {
     writer: W,
     /// Lines that the writer does not have yet.
     text: Vec<u8>,
     progress: Progress,
     report: &'a mut dyn FnMut(Progress),
+    undecodable: Undecodable<'a>,
 }
 
 /// Writes the selection, as it is at one moment, page by page.
-pub(crate) fn export<W: Write>(
+pub(crate) fn export<'a, W: Write>(
     conn: &mut SqliteConnection,
     writer: W,
     selection: &Selection,
-    report: &mut dyn FnMut(Progress),
+    report: &'a mut dyn FnMut(Progress),
+    undecodable: Undecodable<'a>,
 ) -> Result<Progress> {
     transaction::reading(conn, |conn| {
-        let mut export = Export { writer, text: Vec::new(), progress: Progress::default(), report };
+        let mut export = Export { writer, text: Vec::new(), progress: Progress::default(), report, undecodable };
         export.line(&Header { format: FORMAT.to_owned(), version: VERSION })?;
         match &selection.0 {
             Selected::All => {
@@ -43,10 +53,15 @@ pub(crate) fn export<W: Write>(
                 export.without_record(conn)?;
             }
             Selected::One(id) => {
-                let record = session::get(conn, id)?;
+                let record = session::get(conn, id);
+                let record = export.readable(record)?.flatten();
                 export.session(conn, id, record)?;
             }
-            Selected::Matching(request) => export.sessions(conn, request.clone())?,
+            Selected::Matching(request) => {
+                for id in export.sessions(conn, request.clone())? {
+                    export.session(conn, &id, None)?;
+                }
+            }
         }
         export.hand_over()?;
         export.writer.flush()?;
@@ -67,49 +82,82 @@ impl<W: Write> Export<'_, W> {
         Ok(())
     }
 
-    fn sessions(&mut self, conn: &mut SqliteConnection, mut request: ListSessionsRequest) -> Result<()> {
-        loop {
-            let page = session::list(conn, &request)?;
-            for session in page.items {
-                let id = session.id.clone();
-                self.session(conn, &id, Some(session))?;
+    /// What was read, unless it is a row that is to be left out.
+    fn readable<T>(&mut self, found: Result<T>) -> Result<Option<T>> {
+        match (found, &mut self.undecodable) {
+            (Err(error @ Error::Decode { .. }), Undecodable::LeftOut(tell)) => {
+                tell(&error);
+                Ok(None)
             }
-            let Some(cursor) = page.next_cursor else { return Ok(()) };
-            request = request.cursor(cursor);
+            (found, _) => found.map(Some),
+        }
+    }
+
+    /// Returns the ids of those whose records were left out, as far as they have one.
+    fn sessions(&mut self, conn: &mut SqliteConnection, request: ListSessionsRequest) -> Result<Vec<String>> {
+        let mut walk: Walk<_, SessionRecord> = Walk::new(request);
+        let mut without_record = Vec::new();
+        loop {
+            while let Some(session) = walk.pop() {
+                if let Err(Error::Decode { id, column, .. }) = &session
+                    && *column != "id"
+                {
+                    without_record.push(id.clone());
+                }
+                if let Some(session) = self.readable(session)? {
+                    let id = session.id.clone();
+                    self.session(conn, &id, Some(session))?;
+                }
+            }
+            let Some(request) = walk.request() else { return Ok(without_record) };
+            let answer = session::list(conn, request);
+            walk.answer(answer);
         }
     }
 
     /// One id at a time, each a seek, so that their number does not matter.
     fn without_record(&mut self, conn: &mut SqliteConnection) -> Result<()> {
-        let mut next = event::first_session_after(conn, None)?;
-        while let Some(id) = next {
-            if session::get(conn, &id)?.is_none() {
+        let mut ids = SessionIds::new();
+        loop {
+            let id = match ids.next(conn).transpose() {
+                None => return Ok(()),
+                Some(id) => self.readable(id)?,
+            };
+            let Some(id) = id else { continue };
+            let is_on_record = match (session::get(conn, &id), &self.undecodable) {
+                // It has been told already.
+                (Err(Error::Decode { .. }), Undecodable::LeftOut(_)) => false,
+                (record, _) => record?.is_some(),
+            };
+            if !is_on_record {
                 self.session(conn, &id, None)?;
             }
-            next = event::first_session_after(conn, Some(&id))?;
         }
-        Ok(())
     }
 
     fn session(&mut self, conn: &mut SqliteConnection, id: &str, record: Option<SessionRecord>) -> Result<()> {
         let is_known = record.is_some();
         if let Some(record) = record {
-            let events = Some(event::count(conn, id)?);
-            self.line(&Line::Session(SessionLine { events, ..record.into() }))?;
+            let events = match self.undecodable {
+                Undecodable::Refused => event::count(conn, id)?,
+                Undecodable::LeftOut(_) => count_readable(conn, id)?,
+            };
+            self.line(&Line::Session(SessionLine { events: Some(events), ..record.into() }))?;
         }
-        let mut request = ListEventsRequest::new(id).limit(PAGE_EVENTS).max_bytes(PAGE_BYTES);
         let before = self.progress.events;
+        let mut walk: Walk<_, SessionEvent> = Walk::new(events_of(id));
         loop {
-            let ListPage { items, next_cursor } = event::list(conn, &request)?;
-            for event in items {
+            while let Some(event) = walk.pop() {
+                let Some(event) = self.readable(event)? else { continue };
                 self.line(&Line::Event(event.into()))?;
                 self.progress.events += 1;
                 if self.progress.events.is_multiple_of(EVENTS_PER_CALL) {
                     (self.report)(self.progress);
                 }
             }
-            let Some(cursor) = next_cursor else { break };
-            request = request.cursor(cursor);
+            let Some(request) = walk.request() else { break };
+            let answer = event::list(conn, request);
+            walk.answer(answer);
         }
         if is_known || self.progress.events > before {
             self.progress.sessions += 1;
@@ -117,4 +165,20 @@ impl<W: Write> Export<'_, W> {
         }
         Ok(())
     }
+}
+
+fn events_of(id: &str) -> ListEventsRequest {
+    ListEventsRequest::new(id).limit(PAGE_EVENTS).max_bytes(PAGE_BYTES)
+}
+
+fn count_readable(conn: &mut SqliteConnection, id: &str) -> Result<u64> {
+    let mut events = 0;
+    for event in walk(|request| event::list(conn, request), events_of(id)) {
+        match event {
+            Ok(_) => events += 1,
+            Err(Error::Decode { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(events)
 }

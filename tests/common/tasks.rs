@@ -4,8 +4,9 @@ use std::io::{BufRead, Cursor, Write};
 use std::path::Path;
 
 use agent_session_store::{
-    AsyncSessionStore, CheckReport, ListEventsRequest, ListPage, ListSessionsRequest, NewEvent, Progress, PruneReport,
-    PruneRequest, Result, Selection, SessionEvent, SessionPersistDriver, SessionRecord, SessionStats, Stats,
+    AsyncSessionStore, CheckReport, Error, ListEventsRequest, ListPage, ListSessionsRequest, NewEvent, Progress,
+    PruneReport, PruneRequest, Result, Selection, SessionEvent, SessionPersistDriver, SessionRecord, SessionStats,
+    Stats,
 };
 use chrono::{DateTime, Utc};
 use tokio::runtime::Runtime;
@@ -45,6 +46,20 @@ macro_rules! waited_for {
                 let tell = move |progress| told.send(progress).unwrap();
                 let (lines, done) = self.runtime.block_on(self.store.export(Vec::new(), selection.clone(), tell))?;
                 heard.iter().for_each(&mut progress);
+                writer.write_all(&lines)?;
+                Ok(done)
+            }
+
+            fn export_readable<W: Write>(
+                &mut self,
+                mut writer: W,
+                selection: &Selection,
+                _: impl FnMut(&Error),
+            ) -> Result<Progress> {
+                // What is called on another thread cannot borrow; nothing here is to be left out.
+                let none = |error: &Error| panic!("{error}");
+                let (lines, done) =
+                    self.runtime.block_on(self.store.export_readable(Vec::new(), selection.clone(), none))?;
                 writer.write_all(&lines)?;
                 Ok(done)
             }
