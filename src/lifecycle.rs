@@ -6,8 +6,8 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel::sql_types::{BigInt, Text};
 
 use crate::error::{Error, Result};
-use crate::schema::{events, sessions};
 use crate::session::{self, SessionRecord};
+use crate::tables::{events, sessions};
 use crate::transaction;
 
 pub(crate) fn delete(conn: &mut SqliteConnection, id: &str) -> Result<bool> {
@@ -57,9 +57,9 @@ fn copy_events(
 ) -> QueryResult<usize> {
     let range = if up_to_index.is_some() { "AND event_index <= ?3" } else { "" };
     let copy = diesel::sql_query(format!(
-        "INSERT INTO events (id, event_index, session_id, created_at, connection_id, sender, payload_json) \
+        "INSERT INTO main.events (id, event_index, session_id, created_at, connection_id, sender, payload_json) \
          SELECT ?1 || ':' || id, event_index, ?1, created_at, connection_id, sender, payload_json \
-         FROM events WHERE session_id = ?2 {range} ORDER BY event_index, id"
+         FROM main.events WHERE session_id = ?2 {range} ORDER BY event_index, id"
     ));
     let copy = copy.bind::<Text, _>(new_id).bind::<Text, _>(from_id);
     match up_to_index {
@@ -79,8 +79,8 @@ struct Taken {
 /// The event that has the id of a copy.
 fn taken_id(conn: &mut SqliteConnection, from_id: &str, new_id: &str) -> Result<Option<Error>> {
     let taken: Option<Taken> = diesel::sql_query(
-        "SELECT taken.id, taken.session_id FROM events AS source \
-         JOIN events AS taken ON taken.id = ?1 || ':' || source.id WHERE source.session_id = ?2 LIMIT 1",
+        "SELECT taken.id, taken.session_id FROM main.events AS source \
+         JOIN main.events AS taken ON taken.id = ?1 || ':' || source.id WHERE source.session_id = ?2 LIMIT 1",
     )
     .bind::<Text, _>(new_id)
     .bind::<Text, _>(from_id)

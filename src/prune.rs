@@ -181,22 +181,22 @@ pub(crate) enum Target {
 pub(crate) fn plan(conn: &mut SqliteConnection, request: &PruneRequest) -> Result<Vec<Target>> {
     transaction::reading(conn, |conn| {
         let mut targets = Vec::new();
-        let sessions: Vec<Id> = diesel::sql_query(format!("SELECT id FROM sessions WHERE {DOOMED}"))
+        let sessions: Vec<Id> = diesel::sql_query(format!("SELECT id FROM main.sessions WHERE {DOOMED}"))
             .bind::<Nullable<BigInt>, _>(request.destroyed_before)
             .bind::<Nullable<BigInt>, _>(request.created_before)
             .load(conn)?;
         targets.extend(readable(sessions).map(Target::Session));
         if request.orphans_before.is_some() {
             let orphans: Vec<Id> = diesel::sql_query(
-                "SELECT DISTINCT session_id AS id FROM events \
-                 WHERE NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.id = events.session_id)",
+                "SELECT DISTINCT session_id AS id FROM main.events \
+                 WHERE NOT EXISTS (SELECT 1 FROM main.sessions WHERE sessions.id = events.session_id)",
             )
             .load(conn)?;
             targets.extend(readable(orphans).map(Target::Orphans));
         }
         if let Some(most) = request.max_events_per_session {
             let long: Vec<Id> =
-                diesel::sql_query("SELECT session_id AS id FROM events GROUP BY session_id HAVING count(*) > ?")
+                diesel::sql_query("SELECT session_id AS id FROM main.events GROUP BY session_id HAVING count(*) > ?")
                     .bind::<BigInt, _>(i64::from(most))
                     .load(conn)?;
             targets.extend(readable(long).map(Target::Excess));
@@ -234,12 +234,12 @@ fn step_session(conn: &mut SqliteConnection, request: &PruneRequest, id: &str) -
     let events = delete(
         conn,
         format!(
-            "DELETE FROM events WHERE rowid IN (SELECT rowid FROM events WHERE session_id = ?3 LIMIT {STEP}) \
-             AND EXISTS (SELECT 1 FROM sessions WHERE id = ?3 AND ({DOOMED}))"
+            "DELETE FROM main.events WHERE rowid IN (SELECT rowid FROM main.events WHERE session_id = ?3 LIMIT {STEP}) \
+             AND EXISTS (SELECT 1 FROM main.sessions WHERE id = ?3 AND ({DOOMED}))"
         ),
     )? as u64;
     let sessions = if events < STEP as u64 {
-        delete(conn, format!("DELETE FROM sessions WHERE id = ?3 AND ({DOOMED})"))? as u64
+        delete(conn, format!("DELETE FROM main.sessions WHERE id = ?3 AND ({DOOMED})"))? as u64
     } else {
         0
     };
@@ -248,9 +248,9 @@ fn step_session(conn: &mut SqliteConnection, request: &PruneRequest, id: &str) -
 
 fn step_orphans(conn: &mut SqliteConnection, request: &PruneRequest, id: &str) -> Result<PruneReport> {
     let events = diesel::sql_query(format!(
-        "DELETE FROM events WHERE rowid IN \
-             (SELECT rowid FROM events WHERE session_id = ?1 AND created_at < ?2 LIMIT {STEP}) \
-             AND NOT EXISTS (SELECT 1 FROM sessions WHERE id = ?1)"
+        "DELETE FROM main.events WHERE rowid IN \
+             (SELECT rowid FROM main.events WHERE session_id = ?1 AND created_at < ?2 LIMIT {STEP}) \
+             AND NOT EXISTS (SELECT 1 FROM main.sessions WHERE id = ?1)"
     ))
     .bind::<Text, _>(id)
     .bind::<Nullable<BigInt>, _>(request.orphans_before)
@@ -263,8 +263,8 @@ fn step_orphans(conn: &mut SqliteConnection, request: &PruneRequest, id: &str) -
 fn step_excess(conn: &mut SqliteConnection, request: &PruneRequest, id: &str) -> Result<PruneReport> {
     let Some(most) = request.max_events_per_session else { return Ok(PruneReport::default()) };
     let events = diesel::sql_query(format!(
-        "DELETE FROM events WHERE rowid IN (SELECT rowid FROM events WHERE session_id = ?1 \
-             AND (event_index, id) <= (SELECT event_index, id FROM events WHERE session_id = ?1 \
+        "DELETE FROM main.events WHERE rowid IN (SELECT rowid FROM main.events WHERE session_id = ?1 \
+             AND (event_index, id) <= (SELECT event_index, id FROM main.events WHERE session_id = ?1 \
                  ORDER BY event_index DESC, id DESC LIMIT 1 OFFSET ?2) \
              ORDER BY event_index, id LIMIT {STEP})"
     ))
@@ -277,7 +277,7 @@ fn step_excess(conn: &mut SqliteConnection, request: &PruneRequest, id: &str) ->
 /// What all steps together would delete.
 pub(crate) fn dry_run(conn: &mut SqliteConnection, request: &PruneRequest) -> Result<PruneReport> {
     transaction::reading(conn, |conn| {
-        let sessions: Count = diesel::sql_query(format!("SELECT count(*) AS count FROM sessions WHERE {DOOMED}"))
+        let sessions: Count = diesel::sql_query(format!("SELECT count(*) AS count FROM main.sessions WHERE {DOOMED}"))
             .bind::<Nullable<BigInt>, _>(request.destroyed_before)
             .bind::<Nullable<BigInt>, _>(request.created_before)
             .get_result(conn)?;
@@ -285,9 +285,9 @@ pub(crate) fn dry_run(conn: &mut SqliteConnection, request: &PruneRequest) -> Re
         let events: Count = diesel::sql_query(format!(
             "SELECT coalesce(sum(CASE WHEN is_doomed THEN events \
                  ELSE orphans + max(0, coalesce(events - orphans - ?4, 0)) END), 0) AS count \
-             FROM (SELECT count(*) AS events, session_id IN (SELECT id FROM sessions WHERE {DOOMED}) AS is_doomed, \
-                 count(CASE WHEN created_at < ?3 AND session_id NOT IN (SELECT id FROM sessions) THEN 1 END) AS orphans \
-                 FROM events GROUP BY session_id)"
+             FROM (SELECT count(*) AS events, session_id IN (SELECT id FROM main.sessions WHERE {DOOMED}) AS is_doomed, \
+                 count(CASE WHEN created_at < ?3 AND session_id NOT IN (SELECT id FROM main.sessions) THEN 1 END) AS orphans \
+                 FROM main.events GROUP BY session_id)"
         ))
         .bind::<Nullable<BigInt>, _>(request.destroyed_before)
         .bind::<Nullable<BigInt>, _>(request.created_before)

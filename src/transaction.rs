@@ -36,7 +36,7 @@ pub(crate) fn atomically_reading<T>(
     work: impl FnOnce(&mut SqliteConnection) -> Result<T>,
 ) -> Result<T> {
     if is_open(conn)? {
-        conn.batch_execute("DELETE FROM events WHERE 0")?;
+        conn.batch_execute("DELETE FROM main.events WHERE 0")?;
     }
     atomically(conn, work)
 }
