@@ -354,7 +354,7 @@ fn moves<D: SessionPersistDriver>(driver: &mut D) {
     let written = driver.export(&mut lines, &Selection::all()).unwrap();
     assert_eq!((written.sessions, written.events), (2, 3));
     let mut readable = Vec::new();
-    let left_out = |error: &Error| panic!("{error}");
+    let left_out = |error: Error| panic!("{error}");
     assert_eq!(driver.export_readable(&mut readable, &Selection::all(), left_out).unwrap(), written);
     assert_eq!(readable, lines);
     driver.delete_session("s").unwrap();

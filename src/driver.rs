@@ -436,11 +436,11 @@ pub trait SessionPersistDriver {
         Self: Sized;
 
     /// As [`export`](Self::export), but a row that cannot be decoded does not end it: it is left out, and `left_out` is
-    /// given the error that names it. What is written can be imported.
+    /// given the error that names it, each row's own. What is written can be imported.
     ///
     /// The events of a session whose record cannot be decoded are written as those of a session without one. Events whose
-    /// `session_id` is no text belong to no session that could be named: each such value is told once, with one of its
-    /// events. To count what follows, it reads each session's events twice.
+    /// `session_id` is no text belong to no session that could be named, and are left out. To count what follows, it
+    /// reads each session's events twice.
     ///
     /// # Errors
     ///
@@ -453,7 +453,7 @@ pub trait SessionPersistDriver {
     /// # migrate(&mut conn)?;
     /// # use agent_session_store::Selection;
     /// let mut left_out = Vec::new();
-    /// conn.export_readable(std::io::sink(), &Selection::all(), |error| left_out.push(error.to_string()))?;
+    /// conn.export_readable(std::io::sink(), &Selection::all(), |error| left_out.push(error))?;
     /// assert!(left_out.is_empty());
     /// # Ok::<(), Error>(())
     /// ```
@@ -461,7 +461,7 @@ pub trait SessionPersistDriver {
         &mut self,
         writer: W,
         selection: &Selection,
-        left_out: impl FnMut(&Error),
+        left_out: impl FnMut(Error),
     ) -> Result<Progress>
     where
         Self: Sized;
@@ -678,7 +678,7 @@ impl SessionPersistDriver for SqliteConnection {
         &mut self,
         writer: W,
         selection: &Selection,
-        mut left_out: impl FnMut(&Error),
+        mut left_out: impl FnMut(Error),
     ) -> Result<Progress> {
         transfer::export(self, writer, selection, &mut |_| {}, Undecodable::LeftOut(&mut left_out))
     }

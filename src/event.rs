@@ -444,48 +444,73 @@ impl SessionIds {
         let rows = table.select((id, session_id, session_id, ROWID)).order((session_id, event_index));
         let first = match &self.last {
             None => rows.get_result::<First>(conn).optional()?,
-            Some(last) => rows.filter(OfLaterSession(last)).get_result::<First>(conn).optional()?,
+            Some(last) => rows.filter(OfSession { operator: ">", id: last }).get_result::<First>(conn).optional()?,
         };
         let Some((row_id, found, stored, rowid)) = first else { return Ok(None) };
         self.last = Some(stored);
-        let found = Row::new("events", &row_id, Some(rowid)).value("session_id", found)?;
-        Ok(Some(found.0))
+        Ok(Some(session_id_of(&row_id, found, rowid)?.0))
+    }
+
+    /// Tells of every other event that has the id found last, which is no text.
+    pub(crate) fn tell_others(&self, conn: &mut SqliteConnection, tell: &mut dyn FnMut(Error)) -> Result<()> {
+        use tables::events::{event_index, id, session_id, table};
+        type Found = (Column<StoredText>, Column<StoredText>, i64);
+        let Some(last) = &self.last else { return Ok(()) };
+        let rows = table.select((id, session_id, ROWID)).order((session_id, event_index));
+        let rows = rows.filter(OfSession { operator: "=", id: last });
+        for row in rows.load_iter::<Found, _>(conn)?.skip(1) {
+            let (row_id, found, rowid) = row?;
+            if let Err(cause) = session_id_of(&row_id, found, rowid) {
+                tell(cause);
+            }
+        }
+        Ok(())
     }
 }
 
-/// The condition that an event's session id comes after a value, in SQLite's order of all values.
-struct OfLaterSession<'a>(&'a Stored);
+fn session_id_of(row_id: &Column<StoredText>, found: Column<StoredText>, rowid: i64) -> Result<StoredText> {
+    Ok(Row::new("events", row_id, Some(rowid)).value("session_id", found)?)
+}
 
-impl QueryFragment<Sqlite> for OfLaterSession<'_> {
+/// The condition that an event's session id is a value, or comes after it in SQLite's order of all values.
+struct OfSession<'a> {
+    operator: &'static str,
+    id: &'a Stored,
+}
+
+impl QueryFragment<Sqlite> for OfSession<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        match self.0 {
+        match self.id {
             Stored::Null => {
-                out.push_sql("typeof(`main`.`events`.`session_id`) <> 'null'");
+                out.push_sql("typeof(`main`.`events`.`session_id`) ");
+                out.push_sql(if self.operator == "=" { "= 'null'" } else { "<> 'null'" });
                 return Ok(());
             }
             // To the column itself it would be compared as text.
             Stored::Integer(_) | Stored::Real(_) => out.push_sql("+"),
             Stored::Text(_) | Stored::Blob(_) => {}
         }
-        out.push_sql("`main`.`events`.`session_id` > ");
-        self.0.walk_ast(out)
+        out.push_sql("`main`.`events`.`session_id` ");
+        out.push_sql(self.operator);
+        out.push_sql(" ");
+        self.id.walk_ast(out)
     }
 }
 
-impl Expression for OfLaterSession<'_> {
+impl Expression for OfSession<'_> {
     type SqlType = Bool;
 }
 
-impl QueryId for OfLaterSession<'_> {
+impl QueryId for OfSession<'_> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl ValidGrouping<()> for OfLaterSession<'_> {
+impl ValidGrouping<()> for OfSession<'_> {
     type IsAggregate = is_aggregate::No;
 }
 
-impl<QS> AppearsOnTable<QS> for OfLaterSession<'_> {}
+impl<QS> AppearsOnTable<QS> for OfSession<'_> {}
 
 /// The newest events that fit, oldest first.
 pub(crate) fn latest(

@@ -51,7 +51,7 @@ fn errors(db: &TempDb) -> Vec<Error> {
     errors.extend(conn.export(std::io::sink(), &Selection::all()).err());
     errors.extend(conn.export(std::io::sink(), &Selection::session("one")).err());
     let mut left_out = String::new();
-    errors.extend(conn.export_readable(std::io::sink(), &Selection::all(), |error| left_out += &told(error)).err());
+    errors.extend(conn.export_readable(std::io::sink(), &Selection::all(), |error| left_out += &told(&error)).err());
     assert!(!left_out.contains(SECRET), "{left_out}");
     let report = conn.check().unwrap();
     // The sessions that it lists are named by their ids.

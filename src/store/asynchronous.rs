@@ -15,7 +15,7 @@ use super::workers::Workers;
 use super::{SessionStore, SessionStoreBuilder};
 use crate::append::NewEvent;
 use crate::driver::SessionPersistDriver;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::SessionEvent;
 use crate::inspect::{CheckReport, SessionStats, Stats};
 use crate::page::ListPage;
@@ -322,10 +322,10 @@ impl AsyncSessionStore {
         &self,
         mut writer: W,
         selection: Selection,
-        left_out: impl FnMut(&Error) + Send + 'static,
+        left_out: impl FnMut(Error) + Send + 'static,
     ) -> Result<(W, Progress)> {
         let store = self.store.clone();
-        on_a_thread(move || {
+        self.on_a_thread(&self.threads.exporting, move || {
             let done = store.export_readable(&mut writer, &selection, left_out)?;
             Ok((writer, done))
         })

@@ -4,36 +4,39 @@
 use std::cell::RefCell;
 use std::io::{self, Write};
 
-use crate::transfer::Progress;
-
-enum Call {
+enum Call<T> {
     Write(Vec<u8>),
     Flush,
-    Progress(Progress),
+    Tell(T),
 }
 
 /// What an export would have called, in order.
-#[derive(Default)]
-pub(super) struct Calls(RefCell<Vec<Call>>);
+pub(super) struct Calls<T>(RefCell<Vec<Call<T>>>);
 
-impl Calls {
-    pub(super) fn progress(&self, progress: Progress) {
-        self.0.borrow_mut().push(Call::Progress(progress));
+impl<T> Default for Calls<T> {
+    fn default() -> Self {
+        Self(RefCell::default())
+    }
+}
+
+impl<T> Calls<T> {
+    pub(super) fn tell(&self, what: T) {
+        self.0.borrow_mut().push(Call::Tell(what));
     }
 
-    pub(super) fn make(self, mut writer: impl Write, mut progress: impl FnMut(Progress)) -> io::Result<()> {
+    pub(super) fn make(self, mut writer: impl Write, mut callback: impl FnMut(T)) -> io::Result<()> {
         self.0.into_inner().into_iter().try_for_each(|call| match call {
             Call::Write(bytes) => writer.write_all(&bytes),
             Call::Flush => writer.flush(),
-            Call::Progress(done) => {
-                progress(done);
+            Call::Tell(what) => {
+                callback(what);
                 Ok(())
             }
         })
     }
 }
 
-impl Write for &Calls {
+impl<T> Write for &Calls<T> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.borrow_mut().push(Call::Write(bytes.to_vec()));
         Ok(bytes.len())

@@ -73,7 +73,7 @@ macro_rules! implement {
                 &mut self,
                 writer: W,
                 selection: &Selection,
-                left_out: impl FnMut(&Error),
+                left_out: impl FnMut(Error),
             ) -> Result<Progress> {
                 SessionStore::export_readable(self, writer, selection, left_out)
             }

@@ -377,24 +377,12 @@ impl SessionStore {
         selection: &Selection,
         progress: impl FnMut(Progress),
     ) -> Result<Progress> {
-        match self.0.location {
-            Location::File { .. } => {
-                self.0.readers.aside(|conn| conn.export_with_progress(writer, selection, progress))
-            }
-            Location::Memory => {
-                let calls = Calls::default();
-                let export = |conn: &mut SqliteConnection| {
-                    conn.export_with_progress(&calls, selection, |done| calls.progress(done))
-                };
-                let done = self.0.writer.with(export);
-                calls.make(writer, progress)?;
-                done
-            }
-        }
+        self.0.export(writer, progress, |conn, writer, progress| conn.export_with_progress(writer, selection, progress))
     }
 
     /// Writes what can be decoded, and tells of each row that is left out, as
-    /// [`SessionPersistDriver::export_readable`] does. What is called must not use a store in memory that is exported.
+    /// [`SessionPersistDriver::export_readable`] does. What is called, and the writer, may use the store, as in
+    /// [`export_with_progress`](Self::export_with_progress).
     ///
     /// # Errors
     ///
@@ -410,9 +398,9 @@ impl SessionStore {
         &self,
         writer: W,
         selection: &Selection,
-        left_out: impl FnMut(&Error),
+        left_out: impl FnMut(Error),
     ) -> Result<Progress> {
-        self.0.read(|conn| conn.export_readable(writer, selection, left_out))
+        self.0.export(writer, left_out, |conn, writer, left_out| conn.export_readable(writer, selection, left_out))
     }
 
     /// Reads what [`export`](Self::export) wrote, as [`SessionPersistDriver::import`] does. Other writes come in between
@@ -547,6 +535,24 @@ impl Connections {
         match self.location {
             Location::File { .. } => self.readers.with(work),
             Location::Memory => self.writer.with(work),
+        }
+    }
+
+    /// Runs an export, whose writer and callback may use the store.
+    fn export<T>(
+        &self,
+        mut writer: impl Write,
+        mut callback: impl FnMut(T),
+        export: impl FnOnce(&mut SqliteConnection, &mut dyn Write, &mut dyn FnMut(T)) -> Result<Progress>,
+    ) -> Result<Progress> {
+        match self.location {
+            Location::File { .. } => self.readers.aside(|conn| export(conn, &mut writer, &mut callback)),
+            Location::Memory => {
+                let calls = Calls::default();
+                let done = self.writer.with(|conn| export(conn, &mut &calls, &mut |told| calls.tell(told)));
+                calls.make(writer, callback)?;
+                done
+            }
         }
     }
 

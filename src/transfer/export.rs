@@ -24,7 +24,7 @@ pub(crate) enum Undecodable<'a> {
     /// It ends the export.
     Refused,
     /// It is told, and left out.
-    LeftOut(&'a mut dyn FnMut(&Error)),
+    LeftOut(&'a mut dyn FnMut(Error)),
 }
 
 struct Export<'a, W> {
@@ -86,7 +86,7 @@ impl<W: Write> Export<'_, W> {
     fn readable<T>(&mut self, found: Result<T>) -> Result<Option<T>> {
         match (found, &mut self.undecodable) {
             (Err(error @ Error::Decode { .. }), Undecodable::LeftOut(tell)) => {
-                tell(&error);
+                tell(error);
                 Ok(None)
             }
             (found, _) => found.map(Some),
@@ -123,7 +123,12 @@ impl<W: Write> Export<'_, W> {
                 None => return Ok(()),
                 Some(id) => self.readable(id)?,
             };
-            let Some(id) = id else { continue };
+            let Some(id) = id else {
+                if let Undecodable::LeftOut(tell) = &mut self.undecodable {
+                    ids.tell_others(conn, tell)?;
+                }
+                continue;
+            };
             let is_on_record = match (session::get(conn, &id), &self.undecodable) {
                 // It has been told already.
                 (Err(Error::Decode { .. }), Undecodable::LeftOut(_)) => false,

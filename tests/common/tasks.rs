@@ -54,10 +54,10 @@ macro_rules! waited_for {
                 &mut self,
                 mut writer: W,
                 selection: &Selection,
-                _: impl FnMut(&Error),
+                _: impl FnMut(Error),
             ) -> Result<Progress> {
                 // What is called on another thread cannot borrow; nothing here is to be left out.
-                let none = |error: &Error| panic!("{error}");
+                let none = |error: Error| panic!("{error}");
                 let (lines, done) =
                     self.runtime.block_on(self.store.export_readable(Vec::new(), selection.clone(), none))?;
                 writer.write_all(&lines)?;
