@@ -1,0 +1,219 @@
+//! The model of a disk.
+//!
+//! What is on it after power loss:
+//!
+//! * a file's content as of its last `fsync` or `fdatasync`. Each 512 bytes that were written since hold what they held
+//!   then, or after any one of the writes since: writes may be missing, may have landed in any order, and may be torn.
+//!   A sector is never half written, and bytes next to a write in its sector stay what they were;
+//! * a file's size as of then, or of any growth since, in any combination with the content; where there was never any
+//!   content, there are zeros or garbage. A file that was cut short is that, or still longer;
+//! * the names in a folder as of its last `fsync`. Each change since (create, remove, rename, link) has happened or
+//!   not, in any combination, or up to some point as on a journaling file system. A rename is in one step. Syncing a
+//!   new file does not make its name last; syncing its folder does;
+//! * nothing of the `-shm` file, which processes share through memory: garbage, or no file.
+//!
+//! A sync covers what was done before it began, and has done its work when it returns.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{Inode, Op, Random, Recording};
+
+const SECTOR: usize = 512;
+
+#[derive(Clone, Default)]
+struct File {
+    /// As of the last sync.
+    durable: Vec<u8>,
+    /// Since then, with the number of the operation.
+    pending: Vec<(usize, Change)>,
+}
+
+#[derive(Clone)]
+enum Change {
+    Write(usize, Vec<u8>),
+    Resize(usize),
+}
+
+impl Change {
+    fn apply(&self, content: &mut Vec<u8>) {
+        match self {
+            Self::Write(offset, bytes) => {
+                let end = offset + bytes.len();
+                if content.len() < end {
+                    content.resize(end, 0);
+                }
+                content[*offset..end].copy_from_slice(bytes);
+            }
+            Self::Resize(size) => content.resize(*size, 0),
+        }
+    }
+}
+
+type Names = BTreeMap<String, Inode>;
+
+#[derive(Clone, Default)]
+struct Folder {
+    durable: Names,
+    pending: Vec<(usize, Vec<(String, Option<Inode>)>)>,
+}
+
+fn rename(names: &mut Names, changes: &[(String, Option<Inode>)]) {
+    for (name, inode) in changes {
+        match inode {
+            Some(inode) => _ = names.insert(name.clone(), *inode),
+            None => _ = names.remove(name),
+        }
+    }
+}
+
+/// A disk, as far as the recorded process has got.
+pub struct Disk<'a> {
+    recording: &'a Recording,
+    folders: Vec<Folder>,
+    files: BTreeMap<Inode, File>,
+    /// Operations that have been done.
+    done: usize,
+}
+
+/// How the power goes: what is likely to be there of what was not synced, in percent.
+struct Fate {
+    data: u64,
+    torn: u64,
+    growth: u64,
+    names: u64,
+    /// Whether changes of names are there up to some point, and not one by one.
+    names_in_order: bool,
+    garbage: bool,
+}
+
+impl Fate {
+    fn of(random: &mut Random) -> Self {
+        const CHANCES: [u64; 5] = [0, 10, 50, 90, 100];
+        Self {
+            data: random.one_of(&CHANCES),
+            torn: random.one_of(&[0, 20, 60]),
+            growth: random.one_of(&CHANCES),
+            names: random.one_of(&CHANCES),
+            names_in_order: random.happens(50),
+            garbage: random.happens(50),
+        }
+    }
+}
+
+impl<'a> Disk<'a> {
+    pub fn new(recording: &'a Recording) -> Self {
+        let mut folders = vec![Folder::default(); recording.folders.len()];
+        let mut files = BTreeMap::new();
+        for (inode, (folder, name, content)) in recording.files.iter().enumerate() {
+            folders[*folder].durable.insert(name.clone(), inode);
+            files.insert(inode, File { durable: content.clone(), pending: Vec::new() });
+        }
+        Self { recording, folders, files, done: 0 }
+    }
+
+    /// Does what the process did before the operation with this number.
+    pub fn advance_to(&mut self, cut: usize) {
+        while self.done < cut {
+            let number = self.done;
+            match &self.recording.ops[number] {
+                Op::Names { folder, changes } => self.folders[*folder].pending.push((number, changes.clone())),
+                Op::Write { inode, offset, bytes } => {
+                    self.change(*inode, number, Change::Write(*offset, bytes.clone()));
+                }
+                Op::Resize { inode, size } => self.change(*inode, number, Change::Resize(*size)),
+                Op::Sync { inode, upto } => {
+                    let file = self.files.entry(*inode).or_default();
+                    let covered = file.pending.partition_point(|(number, _)| number < upto);
+                    file.pending.drain(..covered).for_each(|(_, change)| change.apply(&mut file.durable));
+                }
+                Op::SyncFolder { folder, upto } => {
+                    let folder = &mut self.folders[*folder];
+                    let covered = folder.pending.partition_point(|(number, _)| number < upto);
+                    folder.pending.drain(..covered).for_each(|(_, changes)| rename(&mut folder.durable, &changes));
+                }
+                Op::Said(_) => {}
+            }
+            self.done += 1;
+        }
+    }
+
+    fn change(&mut self, inode: Inode, number: usize, change: Change) {
+        self.files.entry(inode).or_default().pending.push((number, change));
+    }
+
+    /// Writes what is left, if the power goes now, into an empty folder.
+    pub fn crash(&self, random: &mut Random, root: &Path) {
+        let fate = Fate::of(random);
+        for (folder, path) in self.folders.iter().zip(&self.recording.folders) {
+            let path = root.join(path);
+            std::fs::create_dir_all(&path).unwrap();
+            for (name, inode) in folder.after_crash(&fate, random) {
+                if name.ends_with("-shm") {
+                    if fate.garbage {
+                        std::fs::write(path.join(name), vec![0xa5; 32_768]).unwrap();
+                    }
+                    continue;
+                }
+                let content = self.files.get(&inode).map(|file| file.after_crash(&fate, random)).unwrap_or_default();
+                std::fs::write(path.join(name), content).unwrap();
+            }
+        }
+    }
+}
+
+impl Folder {
+    fn after_crash(&self, fate: &Fate, random: &mut Random) -> Names {
+        let mut names = self.durable.clone();
+        let first_missing = random.below(self.pending.len() as u64 + 1) as usize;
+        for (place, (_, changes)) in self.pending.iter().enumerate() {
+            let is_there = if fate.names_in_order && !matches!(fate.names, 0 | 100) {
+                place < first_missing
+            } else {
+                random.happens(fate.names)
+            };
+            if is_there {
+                rename(&mut names, changes);
+            }
+        }
+        names
+    }
+}
+
+impl File {
+    fn after_crash(&self, fate: &Fate, random: &mut Random) -> Vec<u8> {
+        // What the process sees, what is on the disk, and how much of that belongs to the file.
+        let mut seen = self.durable.clone();
+        let mut disk = self.durable.clone();
+        let mut size = disk.len();
+        let fill = if fate.garbage { 0xa5 } else { 0 };
+        for (_, change) in &self.pending {
+            let before = seen.len();
+            change.apply(&mut seen);
+            if let (Change::Resize(to), true) = (change, seen.len() <= before) {
+                if random.happens(fate.data) {
+                    disk.truncate(*to);
+                    size = size.min(*to);
+                }
+                continue;
+            }
+            if seen.len() > before && random.happens(fate.growth) {
+                size = size.max(seen.len());
+            }
+            let Change::Write(offset, bytes) = change else { continue };
+            let (is_there, is_torn) = (random.happens(fate.data), random.happens(fate.torn));
+            for sector in offset / SECTOR..(offset + bytes.len()).div_ceil(SECTOR) {
+                if if is_torn { random.happens(50) } else { is_there } {
+                    let start = sector * SECTOR;
+                    let end = seen.len().min(start + SECTOR);
+                    if disk.len() < end {
+                        disk.resize(end, fill);
+                    }
+                    disk[start..end].copy_from_slice(&seen[start..end]);
+                }
+            }
+        }
+        disk.resize(size, fill);
+        disk
+    }
+}

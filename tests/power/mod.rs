@@ -1,0 +1,100 @@
+//! Power loss without pulling a plug: what a process does to its files is recorded, and replayed onto a model of a disk
+//! that is cut off at any point.
+
+pub mod disk;
+pub mod record;
+pub mod trace;
+
+use std::path::Path;
+
+/// A file as it was before the recording began, or a new one.
+pub type Inode = usize;
+
+/// What the process did, in the order in which it had an effect.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// Names that appear in a folder, or go, in one step.
+    Names { folder: usize, changes: Vec<(String, Option<Inode>)> },
+    Write { inode: Inode, offset: usize, bytes: Vec<u8> },
+    Resize { inode: Inode, size: usize },
+    /// A sync of what was done before the operation with this number, where the sync began.
+    Sync { inode: Inode, upto: usize },
+    SyncFolder { folder: usize, upto: usize },
+    /// A line that the process wrote to its standard output.
+    Said(String),
+}
+
+/// A folder, the folders in it, and what a process did there.
+#[derive(Debug)]
+pub struct Recording {
+    /// Relative to the recorded folder; the first is that folder itself.
+    pub folders: Vec<String>,
+    /// The files that were there: the folder, the name, the content. Their place here is their inode.
+    pub files: Vec<(usize, String, Vec<u8>)>,
+    pub ops: Vec<Op>,
+}
+
+impl Recording {
+    /// What is in the folder now, with nothing done to it yet.
+    pub fn of(root: &Path) -> Self {
+        let mut recording = Self { folders: vec![String::new()], files: Vec::new(), ops: Vec::new() };
+        let mut folder = 0;
+        while folder < recording.folders.len() {
+            let here = root.join(&recording.folders[folder]);
+            for entry in std::fs::read_dir(&here).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    recording.folders.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
+                } else {
+                    let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+                    recording.files.push((folder, name, std::fs::read(&path).unwrap()));
+                }
+            }
+            folder += 1;
+        }
+        recording
+    }
+
+    /// The same, on a disk whose driver takes every sync for done and does nothing.
+    pub fn without_syncs(mut self) -> Self {
+        self.ops = self
+            .ops
+            .into_iter()
+            .map(|op| match op {
+                // Another in its place, so that the numbers stay.
+                Op::Sync { .. } | Op::SyncFolder { .. } => Op::Said(String::new()),
+                op => op,
+            })
+            .collect();
+        self
+    }
+}
+
+/// Numbers that look random, the same ones for the same seed.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        // The first numbers of neighbouring seeds have little in common (SplitMix64).
+        let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Self((mixed ^ (mixed >> 31)) | 1)
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % bound
+    }
+
+    pub fn happens(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    pub fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len() as u64) as usize]
+    }
+}
