@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use agent_session_store::{
-    Durability, Json, JournalMode, ListEventsRequest, NewEvent, PruneRequest, SessionEvent, SessionRecord, SessionStore,
+    Durability, JournalMode, Json, ListEventsRequest, NewEvent, PruneRequest, SessionEvent, SessionRecord, SessionStore,
 };
 use common::{TempDb, child, event, millis, session, task};
 use legacy::legacy_file;
@@ -285,8 +285,13 @@ fn lose_power(name: &str, recording: &Recording, rounds: usize, mut look: impl F
         let found = Found { folder, promises: promises.clone(), round };
         let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| look(&found)));
         if let Err(panic) = looked {
-            let kept = found.folder.keep();
-            println!("{name}: power lost at point {cut} of {points}, outcome {round}; what is left: {}", kept.display());
+            // Once more, since looking changed it.
+            let kept = TempDir::new().unwrap().keep();
+            disk.crash(&mut Random::new(round as u64), &kept);
+            println!(
+                "{name}: power lost at point {cut} of {points}, outcome {round}; what is left: {}",
+                kept.display()
+            );
             std::panic::resume_unwind(panic);
         }
     }
@@ -300,7 +305,7 @@ fn assert_nothing_is_missing(found: &Found, promises: &Promises, journal_mode: &
         let conn = rusqlite::Connection::open(found.path()).unwrap();
         legacy::is_sound(&conn);
     };
-    if found.round % 2 == 0 {
+    if found.round.is_multiple_of(2) {
         plainly();
     }
     let store = open(found.path().to_str().unwrap(), journal_mode, "normal");
@@ -432,7 +437,7 @@ fn migrated_files_survive() {
             };
             let name = format!("migration of {shape}, {journal_mode}");
             lose_power(&name, &recording, rounds().div_ceil(8), |found| {
-                if found.round % 2 == 0 {
+                if found.round.is_multiple_of(2) {
                     let conn = rusqlite::Connection::open(found.path()).unwrap();
                     if legacy::dump(&conn) == old {
                         assert!(!found.promises.is_migrated);

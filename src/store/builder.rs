@@ -25,7 +25,8 @@ pub enum Durability {
     #[default]
     Full,
     /// A crash or kill of the process: `synchronous = NORMAL`. A commit does not wait for the disk. After power loss
-    /// or a crash of the operating system the file is intact, but the last writes before it may be missing.
+    /// or a crash of the operating system the file is intact, but the last writes before it may be missing. With a
+    /// rollback journal this is the same as `Full`: less would not keep the file intact on every disk.
     Normal,
 }
 

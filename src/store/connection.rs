@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::ConnectionError;
 use diesel::sql_types::Text;
@@ -93,11 +92,14 @@ pub(super) fn writer(location: &Location, options: &Options) -> Result<SqliteCon
         migrate(&mut conn)?;
         return Ok(conn);
     }
-    set_durability(&mut conn, options.durability)?;
+    set_durability(&mut conn, options)?;
     // Before the switch to another journal, which needs the file for itself: another process may be migrating it, and
     // only `migrate` waits as long as that takes.
     migrate(&mut conn)?;
-    set_journal_mode(&mut conn, options)?;
+    let journal_mode = set_journal_mode(&mut conn, options)?;
+    if options.durability == Durability::Normal && journal_mode == "wal" {
+        pragma::write(&mut conn, "synchronous", 1)?;
+    }
     Ok(conn)
 }
 
@@ -111,7 +113,9 @@ pub(super) fn reader(location: &Location, options: &Options) -> Result<SqliteCon
 
 /// Another connection that does the same at the same moment can make this fail at once, whatever the busy timeout
 /// says: each holds what the other waits for. Then one of them has to try again.
-fn set_journal_mode(conn: &mut SqliteConnection, options: &Options) -> Result<()> {
+///
+/// Says which journal the file has then.
+fn set_journal_mode(conn: &mut SqliteConnection, options: &Options) -> Result<String> {
     let wanted = match options.journal_mode {
         JournalMode::Wal => "wal",
         JournalMode::Rollback => "delete",
@@ -127,24 +131,22 @@ fn set_journal_mode(conn: &mut SqliteConnection, options: &Options) -> Result<()
     }
 }
 
-fn try_journal_mode(conn: &mut SqliteConnection, wanted: &str) -> QueryResult<()> {
+fn try_journal_mode(conn: &mut SqliteConnection, wanted: &str) -> QueryResult<String> {
     let current: String = diesel::dsl::sql::<Text>("PRAGMA journal_mode").get_result(conn)?;
-    if current != wanted {
-        conn.batch_execute(&format!("PRAGMA journal_mode = {wanted}"))?;
+    if current == wanted {
+        return Ok(current);
     }
-    Ok(())
+    diesel::dsl::sql::<Text>(&format!("PRAGMA journal_mode = {wanted}")).get_result(conn)
 }
 
-fn set_durability(conn: &mut SqliteConnection, durability: Durability) -> Result<()> {
-    let synchronous = match durability {
-        // EXTRA: FULL, and with a rollback journal the folder is synced too. A commit deletes the journal; without that
-        // it could be back after power loss, and be rolled back into the file.
-        Durability::Full => 3,
-        Durability::Normal => 1,
-    };
-    pragma::write(conn, "synchronous", synchronous)?;
+fn set_durability(conn: &mut SqliteConnection, options: &Options) -> Result<()> {
+    // EXTRA: FULL, and with a rollback journal the folder is synced too. A commit deletes the journal; without that it
+    // could be back after power loss, and be rolled back into the file, which may have been cut short since. With NORMAL
+    // a journal may also be torn when it is played back. So less will do only once there is a write-ahead log.
+    pragma::write(conn, "synchronous", 3)?;
     // There, only this flushes the drive's own cache.
-    if cfg!(target_vendor = "apple") && durability == Durability::Full {
+    let bears_less = options.durability == Durability::Normal && options.journal_mode == JournalMode::Wal;
+    if cfg!(target_vendor = "apple") && !bears_less {
         pragma::write(conn, "fullfsync", 1)?;
         pragma::write(conn, "checkpoint_fullfsync", 1)?;
     }

@@ -17,7 +17,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Inode, Op, Random, Recording};
+use super::{Inode, NameChanges, Op, Random, Recording};
 
 const SECTOR: usize = 512;
 
@@ -55,10 +55,10 @@ type Names = BTreeMap<String, Inode>;
 #[derive(Clone, Default)]
 struct Folder {
     durable: Names,
-    pending: Vec<(usize, Vec<(String, Option<Inode>)>)>,
+    pending: Vec<(usize, NameChanges)>,
 }
 
-fn rename(names: &mut Names, changes: &[(String, Option<Inode>)]) {
+fn rename(names: &mut Names, changes: &NameChanges) {
     for (name, inode) in changes {
         match inode {
             Some(inode) => _ = names.insert(name.clone(), *inode),

@@ -10,16 +10,34 @@ use std::path::Path;
 /// A file as it was before the recording began, or a new one.
 pub type Inode = usize;
 
+/// Names in a folder that stand for a file from now on, or for none, all in one step.
+pub type NameChanges = Vec<(String, Option<Inode>)>;
+
 /// What the process did, in the order in which it had an effect.
 #[derive(Clone, Debug)]
 pub enum Op {
-    /// Names that appear in a folder, or go, in one step.
-    Names { folder: usize, changes: Vec<(String, Option<Inode>)> },
-    Write { inode: Inode, offset: usize, bytes: Vec<u8> },
-    Resize { inode: Inode, size: usize },
+    Names {
+        folder: usize,
+        changes: NameChanges,
+    },
+    Write {
+        inode: Inode,
+        offset: usize,
+        bytes: Vec<u8>,
+    },
+    Resize {
+        inode: Inode,
+        size: usize,
+    },
     /// A sync of what was done before the operation with this number, where the sync began.
-    Sync { inode: Inode, upto: usize },
-    SyncFolder { folder: usize, upto: usize },
+    Sync {
+        inode: Inode,
+        upto: usize,
+    },
+    SyncFolder {
+        folder: usize,
+        upto: usize,
+    },
     /// A line that the process wrote to its standard output.
     Said(String),
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use super::{Inode, Op, Recording};
+use super::{Inode, NameChanges, Op, Recording};
 
 /// What a descriptor stands for, if it is in the recorded folder.
 #[derive(Clone, Copy)]
@@ -242,7 +242,7 @@ impl Reader<'_> {
         }
     }
 
-    fn changes(&mut self, folder: usize, changes: Vec<(String, Option<Inode>)>) {
+    fn changes(&mut self, folder: usize, changes: NameChanges) {
         for (name, inode) in &changes {
             match inode {
                 Some(inode) => _ = self.names[folder].insert(name.clone(), *inode),
