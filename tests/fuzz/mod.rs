@@ -1,0 +1,116 @@
+//! What the fuzz targets of `fuzz/` do with the bytes they are given. The ordinary test `fuzz_corpus` runs the same
+//! functions on what was found, and on random bytes.
+#![allow(dead_code, reason = "every target uses its own part of this")]
+#![allow(clippy::unwrap_used, reason = "a target that cannot set itself up has failed")]
+
+pub mod columns;
+pub mod cursor;
+pub mod database;
+pub mod import;
+pub mod legacy;
+
+use agent_session_store::diesel::connection::SimpleConnection;
+use agent_session_store::diesel::prelude::*;
+use agent_session_store::diesel::sql_types::Text;
+use agent_session_store::diesel::{self, SqliteConnection};
+use agent_session_store::{Error, Json, Selection, Sender, SessionEvent, SessionPersistDriver, SessionRecord, migrate};
+
+/// A target: its name, and what it does with bytes. It panics where something is wrong.
+pub type Target = (&'static str, fn(&[u8]));
+
+pub const TARGETS: [Target; 5] = [
+    ("cursor", cursor::run),
+    ("import", import::run),
+    ("columns", columns::run),
+    ("legacy", legacy::run),
+    ("database", database::run),
+];
+
+/// Choices made by bytes; where they have run out, the first choice.
+struct Choices<'a>(&'a [u8]);
+
+impl Choices<'_> {
+    fn byte(&mut self) -> u8 {
+        let Some((first, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        *first
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::from(self.byte()) % bound
+    }
+
+    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())]
+    }
+
+    fn is_left(&self) -> bool {
+        !self.0.is_empty()
+    }
+}
+
+fn in_memory() -> SqliteConnection {
+    let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    migrate(&mut conn).unwrap();
+    conn
+}
+
+fn session(id: &str, created_at: i64) -> SessionRecord {
+    SessionRecord {
+        id: id.to_owned(),
+        agent: "claude".to_owned(),
+        agent_session_id: "a".to_owned(),
+        last_connection_id: "c".to_owned(),
+        created_at: chrono::DateTime::from_timestamp_millis(created_at).unwrap(),
+        destroyed_at: None,
+        sandbox_id: None,
+        session_init: Some(Json::parse("{}").unwrap()),
+        config_options: None,
+        modes: None,
+    }
+}
+
+fn event(id: &str, session_id: &str, event_index: i64) -> SessionEvent {
+    SessionEvent {
+        id: id.to_owned(),
+        event_index,
+        session_id: session_id.to_owned(),
+        created_at: Default::default(),
+        connection_id: "c".to_owned(),
+        sender: Sender::Agent,
+        payload: Json::parse(format!("[{event_index}]")).unwrap(),
+    }
+}
+
+fn exported(conn: &mut SqliteConnection) -> Result<Vec<u8>, Error> {
+    let mut lines = Vec::new();
+    conn.export(&mut lines, &Selection::all())?;
+    Ok(lines)
+}
+
+/// Everything that an error says, causes included.
+fn message(error: &Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        message += &format!(" / {error}");
+        cause = error.source();
+    }
+    message
+}
+
+#[derive(QueryableByName)]
+struct Line {
+    #[diesel(sql_type = Text)]
+    line: String,
+}
+
+/// The rows of a query with one column, `line`.
+fn lines(conn: &mut SqliteConnection, sql: &str) -> Vec<String> {
+    let lines: Vec<Line> = diesel::sql_query(sql).load(conn).unwrap();
+    lines.into_iter().map(|line| line.line).collect()
+}
+
+fn execute(conn: &mut SqliteConnection, sql: &str) {
+    conn.batch_execute(sql).unwrap_or_else(|error| panic!("{error}: {sql}"));
+}
