@@ -8,7 +8,7 @@ use agent_session_store::{
     SessionPersistDriver, SessionRecord,
 };
 
-use super::{Choices, event, in_memory, message, session};
+use super::{Choices, event, message, session, with_two};
 
 const SESSIONS: [&str; 10] = [
     "session_init_json",
@@ -45,7 +45,17 @@ pub fn run(data: &[u8]) {
         value.splice(place..place, SECRET.iter().copied());
     }
 
-    let mut conn = in_memory();
+    let value = (storage, value, has_secret);
+    with_two(|conn, copy| reads_back(table, column, value, conn, copy));
+}
+
+fn reads_back(
+    table: &'static str,
+    column: &'static str,
+    (storage, value, has_secret): (&str, Vec<u8>, bool),
+    conn: &mut SqliteConnection,
+    copy: &mut SqliteConnection,
+) {
     for (place, id) in ["a", "target", "z"].into_iter().enumerate() {
         conn.update_session(&session(id, place as i64)).unwrap();
         for index in 1..=3 {
@@ -55,14 +65,14 @@ pub fn run(data: &[u8]) {
     }
     let stored = diesel::sql_query(format!("UPDATE {table} SET {column} = CAST(? AS {storage}) WHERE id = 'target'"))
         .bind::<Binary, _>(&value)
-        .execute(&mut conn);
+        .execute(conn);
     // An id may be taken.
     let Ok(1) = stored else { return };
-    Look { conn, table, column, value: (storage == "TEXT").then_some(value), has_secret }.everywhere();
+    Look { conn, table, column, value: (storage == "TEXT").then_some(value), has_secret }.everywhere(copy);
 }
 
-struct Look {
-    conn: SqliteConnection,
+struct Look<'a> {
+    conn: &'a mut SqliteConnection,
     table: &'static str,
     column: &'static str,
     /// What was stored, if it is text.
@@ -70,8 +80,8 @@ struct Look {
     has_secret: bool,
 }
 
-impl Look {
-    fn everywhere(mut self) {
+impl Look<'_> {
+    fn everywhere(mut self, copy: &mut SqliteConnection) {
         let found = self.conn.get_session("target");
         if let Some(Some(found)) = self.accept(found) {
             self.is_kept(&found);
@@ -102,9 +112,8 @@ impl Look {
         let mut lines = Vec::new();
         let exported = self.conn.export(&mut lines, &Selection::all());
         if self.accept(exported).is_some() {
-            let mut copy = in_memory();
             copy.import(&*lines).unwrap();
-            assert_eq!(super::exported(&mut copy).unwrap(), lines);
+            assert_eq!(super::exported(copy).unwrap(), lines);
         }
         let last = self.conn.last_event_index("target");
         self.accept(last);

@@ -3,7 +3,7 @@
 use agent_session_store::diesel::SqliteConnection;
 use agent_session_store::{Error, SessionPersistDriver};
 
-use super::{Choices, event, exported, in_memory, session};
+use super::{Choices, event, exported, session, with_two};
 
 const HEADER: &[u8] = b"{\"format\":\"agent-session-store\",\"version\":1}\n";
 
@@ -15,12 +15,15 @@ pub fn run(data: &[u8]) {
         1 => [HEADER, choices.0].concat(),
         _ => lines(&mut choices),
     };
-    let mut conn = in_memory();
+    with_two(|conn, copy| imports(&file, conn, copy));
+}
+
+fn imports(file: &[u8], conn: &mut SqliteConnection, copy: &mut SqliteConnection) {
     // Something is there already: sessions may be overwritten, and an event's id may be taken.
     conn.update_session(&session("s1", 1)).unwrap();
     conn.insert_event(&event("e1", "s1", 1)).unwrap();
     conn.insert_event(&event("e2", "other", 1)).unwrap();
-    match conn.import(&*file) {
+    match conn.import(file) {
         Ok(done) => assert!(done.events as usize <= file.len()),
         Err(Error::Import { line, .. }) => {
             assert!(line >= 1 && line as usize <= 1 + file.iter().filter(|byte| **byte == b'\n').count());
@@ -28,15 +31,10 @@ pub fn run(data: &[u8]) {
         Err(error) => panic!("{error}"),
     }
     assert!(conn.check().unwrap().is_sound());
-    comes_back(&mut conn);
-}
-
-/// What is there can be exported, and imported elsewhere as the same.
-fn comes_back(conn: &mut SqliteConnection) {
+    // What is there can be exported, and imported elsewhere as the same.
     let lines = exported(conn).unwrap();
-    let mut copy = in_memory();
     copy.import(&*lines).unwrap();
-    assert_eq!(exported(&mut copy).unwrap(), lines);
+    assert_eq!(exported(copy).unwrap(), lines);
 }
 
 /// Lines as an export writes them, some of them not quite.

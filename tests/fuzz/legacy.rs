@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use agent_session_store::diesel::SqliteConnection;
 use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::diesel::prelude::*;
-use agent_session_store::diesel::SqliteConnection;
 use agent_session_store::{Error, SessionPersistDriver, migrate};
 
 use super::{Choices, execute, exported, lines, message};

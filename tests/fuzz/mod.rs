@@ -9,6 +9,8 @@ pub mod database;
 pub mod import;
 pub mod legacy;
 
+use std::cell::RefCell;
+
 use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::diesel::prelude::*;
 use agent_session_store::diesel::sql_types::Text;
@@ -53,6 +55,23 @@ fn in_memory() -> SqliteConnection {
     let mut conn = SqliteConnection::establish(":memory:").unwrap();
     migrate(&mut conn).unwrap();
     conn
+}
+
+thread_local! {
+    static TWO: RefCell<(SqliteConnection, SqliteConnection)> = RefCell::new((in_memory(), in_memory()));
+}
+
+/// Two empty databases. Making one takes longer than most inputs do.
+fn with_two(work: impl FnOnce(&mut SqliteConnection, &mut SqliteConnection)) {
+    TWO.with_borrow_mut(|(one, other)| {
+        empty(one);
+        empty(other);
+        work(one, other);
+    });
+}
+
+fn empty(conn: &mut SqliteConnection) {
+    execute(conn, "DELETE FROM sessions; DELETE FROM events");
 }
 
 fn session(id: &str, created_at: i64) -> SessionRecord {
