@@ -29,7 +29,8 @@ const NUMBERS: [&str; 3] = ["created_at", "destroyed_at", "event_index"];
 pub fn run(data: &[u8]) {
     let mut choices = Choices(data);
     let mut conn = SqliteConnection::establish(":memory:").unwrap();
-    if choices.byte() % 8 == 1 {
+    let is_utf16 = choices.byte() % 8 == 1;
+    if is_utf16 {
         execute(&mut conn, "PRAGMA encoding = 'UTF-16le'");
     }
     let foreign_keys = choices.byte() % 2;
@@ -38,6 +39,12 @@ pub fn run(data: &[u8]) {
         let is_there = if table == "events_legacy" { choices.byte() % 3 == 2 } else { choices.byte() % 8 != 7 };
         if is_there {
             build(&mut conn, table, columns, &mut choices);
+        }
+    }
+    if is_utf16 {
+        // As text, a BLOB of an odd number of bytes has one less there.
+        for table in ["sessions", "events", "events_legacy"] {
+            let _ = conn.batch_execute(&format!("DELETE FROM {table} WHERE typeof(id) = 'blob'"));
         }
     }
     build_hosts(&mut conn, &mut choices);
