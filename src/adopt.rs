@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::pragma;
 use crate::transaction;
 use declaration::{declare, edit_schema, means, table_declaration};
-use shape::{EVENTS, Plan, SESSIONS, Wanted, find, is_usable, plan};
+use shape::{EVENTS, Plan, SESSIONS, Wanted, find, is_usable, plan, unreadable};
 
 const UP: &str = include_str!("../migrations/0000-00-00-475301_sessions_and_events/up.sql");
 
@@ -29,6 +29,19 @@ pub(crate) fn in_own_transaction(conn: &mut SqliteConnection) -> Result<()> {
         return transaction::atomically(conn, adopt);
     }
     pragma::with(conn, "foreign_keys", 0, |conn| transaction::atomically(conn, adopt))
+}
+
+/// Whether the tables can be read as they are, by a connection that may not bring them into another form.
+pub(crate) fn check_readable(conn: &mut SqliteConnection) -> Result<()> {
+    let reason = if find(conn, LEFTOVER)?.is_some() {
+        Some(format!("a rebuild of the table events was interrupted and left {LEFTOVER} behind"))
+    } else {
+        match unreadable(conn, &SESSIONS)? {
+            Some(reason) => Some(reason),
+            None => unreadable(conn, &EVENTS)?,
+        }
+    };
+    reason.map_or(Ok(()), |reason| Err(Error::MigrationNeeded { reason }))
 }
 
 fn adopt(conn: &mut SqliteConnection) -> Result<()> {

@@ -8,6 +8,7 @@ use diesel::SqliteConnection;
 
 use crate::append::{self, NewEvent};
 use crate::backup;
+use crate::checkpoint::{self, CheckpointReport};
 use crate::error::{Error, Result};
 use crate::event::{self, SessionEvent};
 use crate::inspect::{self, CheckReport, SessionStats, Stats};
@@ -369,6 +370,10 @@ pub trait SessionPersistDriver {
     /// meanwhile, and no one else can write until it is done. SQLite reuses space that is not given back, so a file that
     /// is pruned regularly stops growing without this.
     ///
+    /// With a write-ahead log, a [`checkpoint`](Self::checkpoint) follows, unless the connection's automatic checkpoints
+    /// are switched off (`PRAGMA wal_autocheckpoint = 0`). It waits for no reader, beside whom the file may keep its size
+    /// for the time being.
+    ///
     /// # Errors
     ///
     /// [`Error::Database`](crate::Error::Database) inside a transaction, [`Error::DiskFull`](crate::Error::DiskFull),
@@ -383,6 +388,31 @@ pub trait SessionPersistDriver {
     /// # Ok::<(), Error>(())
     /// ```
     fn reclaim_space(&mut self) -> Result<()>;
+
+    /// Moves what the write-ahead log holds into the database file, and empties the log. Without a log there is nothing
+    /// to do.
+    ///
+    /// SQLite does the first by itself when the log has 1,000 frames, and the store empties a log that has become large.
+    /// Call it to have everything in one file, or when readers that kept the log in use have gone.
+    ///
+    /// It takes as long as copying what the log holds, and keeps nobody from reading or writing meanwhile. Then it waits
+    /// for connections that still read from the log, for about a twentieth of a second; writers wait with it. If some of
+    /// them read for longer, the report says that it is not complete: call it again later.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`](crate::Error::Database) inside a transaction, [`Error::ReadOnly`](crate::Error::ReadOnly),
+    /// [`Error::DiskFull`](crate::Error::DiskFull), and whatever else the database reports. Nothing is lost then.
+    ///
+    /// ```
+    /// # use agent_session_store::diesel::{Connection, SqliteConnection};
+    /// # use agent_session_store::{Error, SessionPersistDriver, migrate};
+    /// # let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    /// # migrate(&mut conn)?;
+    /// assert!(conn.checkpoint()?.is_complete);
+    /// # Ok::<(), Error>(())
+    /// ```
+    fn checkpoint(&mut self) -> Result<CheckpointReport>;
 
     /// Writes sessions as JSON Lines, as they are at one moment, with one page of events in memory. The JSON columns come
     /// out byte for byte. The format is described in the crate's `docs/export.md`. Returns how much was written. Where the
@@ -663,6 +693,10 @@ impl SessionPersistDriver for SqliteConnection {
 
     fn reclaim_space(&mut self) -> Result<()> {
         transaction::checked(self, prune::reclaim_space)
+    }
+
+    fn checkpoint(&mut self) -> Result<CheckpointReport> {
+        checkpoint::checkpoint(self)
     }
 
     fn export_with_progress<W: Write>(

@@ -124,7 +124,7 @@ pub enum Error {
         /// What SQLite said.
         source: diesel::result::Error,
     },
-    /// The tables have a form that can only be used once they are migrated, and this connection may not write.
+    /// The tables have a form that can only be used once they are migrated, and the store was opened for reading alone.
     MigrationNeeded {
         /// What is old about them.
         reason: String,
@@ -270,7 +270,7 @@ impl fmt::Display for Error {
             ),
             Self::MigrationNeeded { reason } => write!(
                 f,
-                "the database has to be migrated before it can be read, {reason}: open it for writing once, or call \
+                "the database has to be migrated before it can be read ({reason}): open it for writing once, or call \
                  agent_session_store::migrate"
             ),
             Self::CannotMigrate { reason } => write!(f, "cannot migrate the database, nothing was changed: {reason}"),

@@ -50,6 +50,7 @@ pub mod schema;
 mod adopt;
 mod append;
 mod backup;
+mod checkpoint;
 mod column;
 #[cfg(feature = "contract")]
 pub mod contract;
@@ -76,9 +77,12 @@ mod tables;
 mod time;
 mod transaction;
 mod transfer;
+mod uri;
+mod waiting;
 mod walk;
 
 pub use append::NewEvent;
+pub use checkpoint::CheckpointReport;
 pub use cursor::Cursor;
 pub use driver::SessionPersistDriver;
 pub use error::{Done, Error, Result};

@@ -14,12 +14,13 @@ use crate::disk;
 use crate::error::{Cause, Error, Result};
 use crate::pragma;
 use crate::transaction;
+use crate::waiting::{self, Schema};
 
 const EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations");
 
-/// How long [`migrate`] waits for another process that is migrating the same file, unless the connection's own busy
-/// timeout is longer.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// How long [`migrate`] at least tries to look at a file that is locked for another reason than a migration. A
+/// connection as it comes has no busy timeout at all, and the lock may be that of a migration which just ends.
+const LEAST_WAIT: Duration = Duration::from_secs(1);
 
 /// This crate's migrations, for a host's own Diesel migration harness.
 ///
@@ -113,8 +114,9 @@ fn run_plain(
 ///
 /// It is all or nothing and may be called by any number of threads and processes at once: one migrates, the others
 /// wait for it, for as long as the connection's busy timeout says but at least five minutes. On a database that is
-/// up to date it only reads, and of the tables only their declarations. Rows, other tables and other migrations stay as
-/// they are; so do the connection's settings. Only the database `main` is looked at, not what is attached.
+/// up to date it only reads, and of the tables only their declarations; where that is locked it waits for the busy
+/// timeout (at least a second) and no longer. Rows, other tables and other migrations stay as they are; so do the
+/// connection's settings. Only the database `main` is looked at, not what is attached.
 ///
 /// What Diesel's bookkeeping says is checked: a table or an index of ours that is missing all the same is created, a
 /// legacy table that has come back is migrated. A table that has all our columns stays, whatever else you have
@@ -143,8 +145,17 @@ pub fn migrate(conn: &mut SqliteConnection) -> Result<()> {
         let reason = "it is an unfinished backup".to_owned();
         return Err(Error::CannotMigrate { reason });
     }
-    let patience = pragma::read(conn, "busy_timeout")?.max(PATIENCE.as_millis() as i64);
-    let result = pragma::with(conn, "busy_timeout", patience, |conn| {
+    let busy_timeout = Duration::from_millis(pragma::read(conn, "busy_timeout")?.unsigned_abs());
+    let found = waiting::look(conn, busy_timeout.max(LEAST_WAIT));
+    match found.map_err(|error| disk::explain(conn, error))? {
+        Schema::Current => Ok(()),
+        Schema::Pending => bring_up_to_date(conn),
+    }
+}
+
+/// As [`migrate`], for a file that is known to need it or to be locked by somebody who migrates it.
+pub(crate) fn bring_up_to_date(conn: &mut SqliteConnection) -> Result<()> {
+    let result = waiting::patiently(conn, |conn| {
         if is_current(conn)? {
             return Ok(());
         }
@@ -180,7 +191,7 @@ diesel::table! {
 
 /// Whether nothing is pending, found out without writing (Diesel's own question creates the bookkeeping table), and the
 /// tables are what the bookkeeping says they are.
-fn is_current(conn: &mut SqliteConnection) -> Result<bool> {
+pub(crate) fn is_current(conn: &mut SqliteConnection) -> Result<bool> {
     use diesel::sql_types::Bool;
     let bookkeeping = "SELECT EXISTS (SELECT 1 FROM main.sqlite_master WHERE name = '__diesel_schema_migrations')";
     if !diesel::dsl::sql::<Bool>(bookkeeping).get_result::<bool>(conn)? {

@@ -34,9 +34,10 @@ where
     if before == value {
         return work(conn);
     }
-    write(conn, name, value)?;
-    let result = work(conn);
-    let restored = write(conn, name, before);
+    let mut changed = Changed { conn, name, before, is_restored: false };
+    write(changed.conn, name, value)?;
+    let result = work(changed.conn);
+    let restored = changed.restore();
     let value = result?;
     restored?;
     Ok(value)
@@ -67,10 +68,25 @@ fn of_bytes(_: Vec<u8>) -> Option<PathBuf> {
     None
 }
 
-/// Moves what the write-ahead log holds into the file, as far as other connections let it.
-pub(crate) fn checkpoint(conn: &mut SqliteConnection) -> QueryResult<()> {
-    // Right after a migration SQLite has its view of the schema to renew. Where the checkpoint has to do it, it finds
-    // itself in a read transaction of its own and gives up.
-    conn.batch_execute("SELECT 1 FROM sqlite_master LIMIT 1")?;
-    conn.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)")
+/// A setting that is to be put back, also where a panic ends the work.
+struct Changed<'a> {
+    conn: &'a mut SqliteConnection,
+    name: &'a str,
+    before: i64,
+    is_restored: bool,
+}
+
+impl Changed<'_> {
+    fn restore(&mut self) -> QueryResult<()> {
+        self.is_restored = true;
+        write(self.conn, self.name, self.before)
+    }
+}
+
+impl Drop for Changed<'_> {
+    fn drop(&mut self) {
+        if !self.is_restored {
+            let _ = self.restore();
+        }
+    }
 }

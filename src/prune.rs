@@ -8,9 +8,9 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint;
 use crate::column::{Column, StoredText};
 use crate::error::Result;
-use crate::pragma;
 use crate::transaction;
 
 /// Rows that one step deletes at most, so that a writer waits for milliseconds only.
@@ -338,5 +338,5 @@ pub(crate) fn in_steps(
 pub(crate) fn reclaim_space(conn: &mut SqliteConnection) -> Result<()> {
     conn.batch_execute("VACUUM")?;
     // With a write-ahead log, the file shrinks when the log is moved into it.
-    Ok(pragma::checkpoint(conn)?)
+    checkpoint::unasked(conn)
 }

@@ -493,6 +493,53 @@ const CASES: &[Case] = &[
         because: &[],
     },
     Case {
+        name: "an older shape, to be read alone",
+        given: |db| _ = std::fs::copy(common::fixture_path("server-0.4.2.db"), db.path()).unwrap(),
+        when: |db| SessionStore::builder().read_only(true).open(db.path()).map(drop),
+        is: |error| matches!(error, Error::MigrationNeeded { .. }),
+        says: "the database has to be migrated before it can be read (the table sessions has no column sandbox_id): \
+               open it for writing once, or call agent_session_store::migrate",
+        because: &[],
+    },
+    Case {
+        name: "an empty file, to be read alone",
+        given: |db| std::fs::write(db.path(), "").unwrap(),
+        when: |db| SessionStore::builder().read_only(true).open(db.path()).map(drop),
+        is: |error| matches!(error, Error::MigrationNeeded { .. }),
+        says: "the database has to be migrated before it can be read (the file is empty): \
+               open it for writing once, or call agent_session_store::migrate",
+        because: &[],
+    },
+    Case {
+        name: "a transaction that was interrupted, to be read alone",
+        given: |db| {
+            filled(db);
+            std::fs::write(db.folder().join("sessions.db-journal"), "what SQLite takes for one").unwrap();
+        },
+        when: |db| SessionStore::builder().read_only(true).open(db.path()).map(drop),
+        is: |error| matches!(error, Error::Open { .. }),
+        says: "cannot open \"<folder>/sessions.db\": a transaction was interrupted and has to be rolled back, by its \
+               journal beside the file: open it for writing once",
+        because: &["a transaction was interrupted and has to be rolled back, by its journal beside the file: \
+                    open it for writing once"],
+    },
+    Case {
+        name: "a checkpoint by a store that only reads",
+        given: filled,
+        when: |db| SessionStore::builder().read_only(true).open(db.path())?.checkpoint().map(drop),
+        is: |error| matches!(error, Error::ReadOnly { .. }),
+        says: "the database cannot be written to: attempt to write a readonly database",
+        because: &["attempt to write a readonly database"],
+    },
+    Case {
+        name: "a checkpoint within a transaction",
+        given: filled,
+        when: |db| db.connect().transaction(|conn| conn.checkpoint().map(drop)),
+        is: |error| matches!(error, Error::Database { .. }),
+        says: "the database reported an error: cannot checkpoint from within a transaction",
+        because: &["cannot checkpoint from within a transaction"],
+    },
+    Case {
         name: "anything else",
         given: filled_then!("CREATE TRIGGER no BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'not today'); END"),
         when: |db| db.connect().insert_event(&event("e2", "one", 2)),

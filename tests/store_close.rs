@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
@@ -12,7 +14,7 @@ use std::time::Duration;
 
 use agent_session_store::{Error, JournalMode, ListEventsRequest, ListSessionsRequest, Result, SessionStore};
 use common::watch::{Moment, Watch};
-use common::{TempDb, event, session};
+use common::{TempDb, child, event, session, task};
 
 fn files(db: &TempDb) -> Vec<String> {
     db.bytes().into_iter().map(|(name, _)| name).collect()
@@ -201,4 +203,80 @@ fn closing_waits_for_reads() {
         assert_eq!(read.join().unwrap().unwrap().items.len(), 1);
         closing.join().unwrap();
     });
+}
+
+/// Does nothing by itself; the test below runs it in processes of their own.
+#[test]
+fn another_process() {
+    let Some(task) = task() else { return };
+    let [path, role] = task.try_into().unwrap();
+    let say = |word: &str| std::io::stdout().lock().write_all(format!("{word}\n").as_bytes()).unwrap();
+    match &*role {
+        "reads" => {
+            let conn = rusqlite::Connection::open(path).unwrap();
+            conn.execute_batch("BEGIN; SELECT * FROM events").unwrap();
+            say("reads");
+            std::io::stdin().read_line(&mut String::new()).unwrap();
+        }
+        "writes" => {
+            let store = SessionStore::builder().busy_timeout(Duration::from_millis(1_500)).open(path).unwrap();
+            let over = AtomicBool::new(false);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    std::io::stdin().read_line(&mut String::new()).unwrap();
+                    over.store(true, SeqCst);
+                });
+                for index in 0.. {
+                    store.insert_event(&event(&format!("bystander-{index}"), "bystander", index)).unwrap();
+                    if index == 0 {
+                        say("writes");
+                    }
+                    if over.load(SeqCst) {
+                        break;
+                    }
+                    // Others have to find the lock free now and then: they only look for it.
+                    thread::sleep(Duration::from_millis(1));
+                }
+            });
+        }
+        other => panic!("{other}"),
+    }
+}
+
+fn start(db: &TempDb, role: &str) -> Child {
+    let task = format!("{}|{role}", db.path().display());
+    let mut child = child("another_process", &task).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::with_capacity(1, child.stdout.as_mut().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().ends_with(role)));
+    child
+}
+
+/// A process that reads for long keeps the log in use. Who closes a store, or gives space back, must not wait for that
+/// with the right to write: another process that writes without a pause would fail.
+#[test]
+fn closing_beside_a_long_reader_holds_up_nobody() {
+    let db = TempDb::new();
+    let keeps_it_open = SessionStore::open(db.path()).unwrap();
+    keeps_it_open.insert_event(&event("before", "one", 1)).unwrap();
+    let reader = start(&db, "reads");
+    let bystander = start(&db, "writes");
+    for round in 0..6 {
+        let store = SessionStore::builder().busy_timeout(Duration::from_secs(10)).open(db.path()).unwrap();
+        store.insert_event(&event(&format!("e{round}"), "one", round)).unwrap();
+        match round % 3 {
+            0 => store.close().unwrap(),
+            1 => drop(store),
+            _ => store.reclaim_space().unwrap(),
+        }
+    }
+    for mut child in [bystander, reader] {
+        drop(child.stdin.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+    keeps_it_open.close().unwrap();
+    assert_eq!(files(&db), ["sessions.db"]);
+    let ids = db.event_ids();
+    assert_eq!(ids.iter().filter(|id| !id.starts_with("bystander")).count(), 7);
+    assert!(ids.iter().any(|id| id.starts_with("bystander")));
 }

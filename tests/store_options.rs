@@ -69,6 +69,24 @@ fn the_durability_is_the_writers_and_the_busy_timeout_comes_first() {
 }
 
 #[test]
+fn the_log_is_the_writers_to_take_care_of() {
+    let set = |builder: SessionStoreBuilder| {
+        let db = TempDb::new();
+        let watch = Watch::on(&db);
+        assert_works(&builder.open(db.path()).unwrap());
+        let about_the_log = |sql: &String| ["journal_size", "wal_auto"].iter().any(|name| sql.contains(name));
+        watch.take().into_iter().filter(about_the_log).collect::<Vec<_>>()
+    };
+    let builder = SessionStore::builder;
+    // The second is the question that closing asks.
+    let asked = "PRAGMA wal_autocheckpoint";
+    assert_eq!(set(builder()), ["PRAGMA journal_size_limit = 67108864", asked]);
+    assert_eq!(set(builder().log_size_limit(1 << 20)), ["PRAGMA journal_size_limit = 1048576", asked]);
+    assert_eq!(set(builder().log_size_limit(u64::MAX)), [&format!("PRAGMA journal_size_limit = {}", i64::MAX), asked]);
+    assert_eq!(set(builder().auto_checkpoint(false)), ["PRAGMA wal_autocheckpoint = 0"]);
+}
+
+#[test]
 fn a_file_is_created_only_where_that_is_allowed() {
     let db = TempDb::new();
     let must_exist = || SessionStore::builder().create(false).open(db.path());
@@ -119,17 +137,6 @@ fn a_store_that_only_reads_reads_and_refuses_to_write() {
         }
     }
     assert_eq!(db.event_ids(), ["e1"]);
-}
-
-#[test]
-fn a_store_that_only_reads_does_not_migrate() {
-    for name in ["sdk-0.4.2.db", "server-0.4.2.db"] {
-        let db = TempDb::fixture(name);
-        let before = std::fs::read(db.path()).unwrap();
-        let refused = SessionStore::builder().read_only(true).open(db.path());
-        assert!(matches!(refused, Err(Error::ReadOnly { .. })), "{refused:?}");
-        assert!(std::fs::read(db.path()).unwrap() == before);
-    }
 }
 
 #[test]

@@ -199,11 +199,15 @@ fn beside_host_columns(found: &Found, wanted: &Wanted, extra: &str) -> Result<Pl
 }
 
 impl ColumnInfo {
-    fn fits(&self, Wants(_, kind, presence): &Wants) -> bool {
-        let kind_fits = match kind {
+    fn is(&self, kind: &Kind) -> bool {
+        match kind {
             TextKind => self.declared == "TEXT",
             Integer => matches!(&*self.declared, "INTEGER" | "BIGINT" | "INT"),
-        };
+        }
+    }
+
+    fn fits(&self, Wants(_, kind, presence): &Wants) -> bool {
+        let kind_fits = self.is(kind);
         let presence_fits = match presence {
             Key => self.key == 1,
             NotNull | NotNullAdded => self.key == 0 && self.not_null == 1,
@@ -211,4 +215,28 @@ impl ColumnInfo {
         };
         kind_fits && presence_fits
     }
+}
+
+/// What is old about a table: why its rows cannot be read before they are migrated.
+pub(super) fn unreadable(conn: &mut SqliteConnection, wanted: &Wanted) -> Result<Option<String>> {
+    let name = wanted.name;
+    let Some(found) = find(conn, name)? else { return Ok(Some(format!("there is no table {name}"))) };
+    found.check_is_ours(name, wanted)?;
+    for Wants(column, kind, presence) in wanted.columns {
+        let Some(column) = found.column(column) else {
+            return Ok(Some(format!("the table {name} has no column {column}")));
+        };
+        if !column.is(kind) {
+            let (column, declared) = (&column.name, &column.declared);
+            return Ok(Some(format!("the column {column} of the table {name} is declared as {declared:?}")));
+        }
+        if *presence == NotNullAdded && column.not_null == 0 {
+            let column = &column.name;
+            let nulls = format!("SELECT EXISTS (SELECT 1 FROM {name} WHERE {column} IS NULL)");
+            if diesel::dsl::sql::<Bool>(&nulls).get_result(conn)? {
+                return Ok(Some(format!("the column {column} of the table {name} has no value in some rows")));
+            }
+        }
+    }
+    Ok(None)
 }

@@ -14,6 +14,7 @@ use super::verbs::{argument_type, forwarded_verbs, from_owned};
 use super::workers::Workers;
 use super::{SessionStore, SessionStoreBuilder};
 use crate::append::NewEvent;
+use crate::checkpoint::CheckpointReport;
 use crate::driver::SessionPersistDriver;
 use crate::error::{Error, Result};
 use crate::event::SessionEvent;
@@ -276,6 +277,24 @@ impl AsyncSessionStore {
     pub async fn reclaim_space(&self) -> Result<()> {
         let store = self.store.clone();
         self.on_a_thread(&self.threads.tidying, move || store.reclaim_space()).await
+    }
+
+    /// As [`SessionStore::checkpoint`].
+    ///
+    /// # Errors
+    ///
+    /// As [`SessionStore::checkpoint`].
+    ///
+    /// ```
+    /// # use agent_session_store::AsyncSessionStore;
+    /// # async fn example(store: AsyncSessionStore) -> Result<(), agent_session_store::Error> {
+    /// let report = store.checkpoint().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn checkpoint(&self) -> Result<CheckpointReport> {
+        let store = self.store.clone();
+        self.on_a_thread(&self.threads.tidying, move || store.checkpoint()).await
     }
 
     /// As [`SessionStore::export_with_progress`], on a thread of its own, which the writer comes back from.

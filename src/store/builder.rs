@@ -61,6 +61,8 @@ pub(super) struct Options {
     pub(super) create: bool,
     pub(super) read_only: bool,
     pub(super) file_mode: u32,
+    pub(super) log_size_limit: u64,
+    pub(super) auto_checkpoint: bool,
 }
 
 /// The choices that [`SessionStore::open`] makes, one by one.
@@ -88,6 +90,8 @@ impl Default for SessionStoreBuilder {
             create: true,
             read_only: false,
             file_mode: 0o600,
+            log_size_limit: 64 << 20,
+            auto_checkpoint: true,
         })
     }
 }
@@ -119,7 +123,8 @@ impl SessionStoreBuilder {
     /// How long to wait for another process (or another store on the same file) that holds the lock, before a call
     /// fails with [`Error::Busy`](crate::Error::Busy); 5 seconds unless set. Precise to the millisecond.
     ///
-    /// Opening a file that has to be migrated waits longer, see [`migrate`](crate::migrate).
+    /// Opening a file that has to be migrated, or that another process is migrating, waits longer, see
+    /// [`migrate`](crate::migrate); opening one for reading alone does not.
     ///
     /// ```
     /// # use agent_session_store::SessionStore;
@@ -156,10 +161,18 @@ impl SessionStoreBuilder {
         self
     }
 
-    /// Whether to open the file for reading alone; `false` unless set. The file must exist and be
-    /// [migrated](crate::migrate); otherwise, and at every write, the answer is
-    /// [`Error::ReadOnly`](crate::Error::ReadOnly). Journal mode and durability do not apply. A file with a write-ahead log
-    /// needs its `-shm` file even to be read: its folder has to be writable, or the two files have to be there already.
+    /// Whether to open the file for reading alone; `false` unless set. The file must exist; it is read as it is, also
+    /// where it belongs to the reference driver and has never been migrated. If it has an older shape, opening fails with
+    /// [`Error::MigrationNeeded`](crate::Error::MigrationNeeded), and every write with
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly). Journal mode, durability and what concerns the log do not apply.
+    ///
+    /// Neither the database nor its log or journal is changed by a byte. SQLite reads a log by way of an index in shared
+    /// memory, the `-shm` file: while the store is open, an empty `-wal` and a `-shm` may come to lie beside a database
+    /// in WAL mode that has none, and are taken away when it closes. Where there is a log with something in it, the
+    /// `-shm` is created or written anew as needed, and stays with the log.
+    ///
+    /// Opening fails with [`Error::Open`](crate::Error::Open) where reading would take a write: a transaction that was
+    /// interrupted is to be rolled back, or there is no `-shm` and the folder cannot be written to.
     ///
     /// ```
     /// # use agent_session_store::SessionStore;
@@ -188,6 +201,37 @@ impl SessionStoreBuilder {
     /// ```
     pub fn file_mode(mut self, mode: u32) -> Self {
         self.0.file_mode = mode & 0o777 | 0o600;
+        self
+    }
+
+    /// How large the write-ahead log (`-wal`) may be, in bytes; 64 MiB unless set. A log that is larger after a write is
+    /// moved into the file and emptied as soon as those who read from it let that happen; the store's own writes wait for
+    /// it, for a fifth of a second at most besides the copying. It is tried again after a tenth of a second, or after up
+    /// to 30 seconds where one reader is in the way for long, such as an export: until then the log grows. A single write
+    /// may be larger, too. See [`checkpoint`](SessionStore::checkpoint) to do it at once.
+    ///
+    /// A log that is emptied often costs time: each commit makes the file grow again. Nothing is gained by a limit below
+    /// some megabytes, as SQLite does not begin the log anew before it has 1,000 pages.
+    ///
+    /// ```
+    /// # use agent_session_store::SessionStore;
+    /// let builder = SessionStore::builder().log_size_limit(16 << 20);
+    /// ```
+    pub fn log_size_limit(mut self, bytes: u64) -> Self {
+        self.0.log_size_limit = bytes;
+        self
+    }
+
+    /// Whether the log is moved into the file without being asked; `true` unless set. If `false`, neither SQLite nor the
+    /// store does so, however large it becomes and also not when the store is closed: for programs such as Litestream
+    /// that copy the log and take care of it themselves. [`log_size_limit`](Self::log_size_limit) does not apply then.
+    ///
+    /// ```
+    /// # use agent_session_store::SessionStore;
+    /// let builder = SessionStore::builder().auto_checkpoint(false);
+    /// ```
+    pub fn auto_checkpoint(mut self, automatic: bool) -> Self {
+        self.0.auto_checkpoint = automatic;
         self
     }
 

@@ -1,10 +1,11 @@
 //! A connection of the store's own: how a file is opened, and with which settings.
 
 use std::ffi::CString;
-use std::fmt::Write as _;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::ConnectionError;
 use diesel::sql_types::Text;
@@ -13,8 +14,9 @@ use super::builder::{Durability, JournalMode, Options};
 use super::place;
 use crate::disk;
 use crate::error::{Error, Result};
-use crate::migrations::migrate;
-use crate::pragma;
+use crate::migrations::{bring_up_to_date, migrate};
+use crate::waiting::{self, PATIENCE, Schema};
+use crate::{pragma, uri};
 
 /// Where a store's database is.
 #[derive(Clone, Debug)]
@@ -39,18 +41,7 @@ impl Location {
             Ok(absolute) => absolute,
             Err(source) => return Err(Error::Open { path: shown, source }),
         };
-        // A path that begins with two slashes would name a host.
-        let mut uri = if cfg!(windows) { "file:///" } else { "file://" }.to_owned();
-        for &byte in absolute.as_os_str().as_encoded_bytes() {
-            match byte {
-                b'/' | b'.' | b'-' | b'_' | b'~' => uri.push(char::from(byte)),
-                b'\\' if cfg!(windows) => uri.push('/'),
-                b':' if cfg!(windows) => uri.push(':'),
-                _ if byte.is_ascii_alphanumeric() => uri.push(char::from(byte)),
-                // Writing to a string cannot fail.
-                _ => _ = write!(uri, "%{byte:02X}"),
-            }
-        }
+        let uri = uri::of_file(&absolute);
         Ok(Self::File { path: shown, file: absolute, uri, file_mode })
     }
 
@@ -62,7 +53,7 @@ impl Location {
         }
     }
 
-    fn establish(&self, mode: &str, busy_timeout: Duration) -> Result<SqliteConnection> {
+    pub(super) fn establish(&self, mode: &str, busy_timeout: Duration) -> Result<SqliteConnection> {
         let (path, url) = match self {
             Self::File { path, file, uri, file_mode } => {
                 let mode = if mode == "rwc" { place::create(file, *file_mode)? } else { mode };
@@ -82,24 +73,38 @@ impl Location {
 
 /// The connection that writes, to a migrated database.
 pub(super) fn writer(location: &Location, options: &Options) -> Result<SqliteConnection> {
-    let mode = match (options.read_only, options.create) {
-        (true, _) => "ro",
-        (false, true) => "rwc",
-        (false, false) => "rw",
-    };
+    let mode = if options.create { "rwc" } else { "rw" };
     let mut conn = location.establish(mode, options.busy_timeout)?;
-    if options.read_only || matches!(location, Location::Memory) {
+    if matches!(location, Location::Memory) {
         migrate(&mut conn)?;
         return Ok(conn);
     }
-    set_durability(&mut conn, options)?;
-    // Before the switch to another journal, which needs the file for itself: another process may be migrating it, and
-    // only `migrate` waits as long as that takes.
-    migrate(&mut conn)?;
-    let journal_mode = set_journal_mode(&mut conn, options)?;
+    // Nothing before this reads the file: another process may be migrating it, which takes as long as it takes.
+    let patience = match waiting::look(&mut conn, options.busy_timeout)? {
+        Schema::Current => {
+            set_durability(&mut conn, options)?;
+            options.busy_timeout
+        }
+        Schema::Pending => {
+            waiting::patiently(&mut conn, |conn| set_durability(conn, options))?;
+            // Before the switch to another journal, which needs the file for itself.
+            bring_up_to_date(&mut conn)?;
+            PATIENCE.max(options.busy_timeout)
+        }
+    };
+    let (mut conn, journal_mode) = set_journal_mode(conn, location, options, patience)?;
     if options.durability == Durability::Normal && journal_mode == "wal" {
         pragma::write(&mut conn, "synchronous", 1)?;
     }
+    set_log_limit(&mut conn, options)?;
+    Ok(conn)
+}
+
+/// A connection that keeps the log where it is when it closes after the others: the last one to close moves the log
+/// into the file and deletes it, unless it cannot write.
+pub(super) fn keeper(location: &Location) -> Result<SqliteConnection> {
+    let mut conn = location.establish("ro", Duration::from_secs(1))?;
+    conn.batch_execute("SELECT 1 FROM sqlite_master LIMIT 1")?;
     Ok(conn)
 }
 
@@ -111,32 +116,71 @@ pub(super) fn reader(location: &Location, options: &Options) -> Result<SqliteCon
     Ok(conn)
 }
 
-/// Another connection that does the same at the same moment can make this fail at once, whatever the busy timeout
-/// says: each holds what the other waits for. Then one of them has to try again.
+/// Brings the file to the journal mode that is wanted, on this connection or on a new one, and says which one it has
+/// then.
 ///
-/// Says which journal the file has then.
-fn set_journal_mode(conn: &mut SqliteConnection, options: &Options) -> Result<String> {
-    let wanted = match options.journal_mode {
-        JournalMode::Wal => "wal",
-        JournalMode::Rollback => "delete",
-    };
+/// Others that do the same at the same moment can make this fail at once, whatever the busy timeout says: each holds
+/// what the others wait for. With a write-ahead log, which a file is to leave, that is the mere connection. So it is
+/// let go between the attempts, and the time between them is a matter of chance.
+fn set_journal_mode(
+    conn: SqliteConnection,
+    location: &Location,
+    options: &Options,
+    patience: Duration,
+) -> Result<(SqliteConnection, String)> {
     let started = Instant::now();
+    let mut conn = Some(conn);
+    let mut longest = 4;
     loop {
-        match try_journal_mode(conn, wanted).map_err(Error::from) {
-            Err(Error::Busy { .. }) if started.elapsed() < options.busy_timeout => {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+        let attempt = match conn.take() {
+            Some(conn) => Ok(conn),
+            None => reopen(location, options),
+        };
+        let busy = match attempt.and_then(|conn| try_journal_mode(conn, options.journal_mode)) {
+            Err(busy @ Error::Busy { .. }) => busy,
             result => return result,
-        }
+        };
+        let Some(left) = patience.checked_sub(started.elapsed()).filter(|left| !left.is_zero()) else {
+            return Err(busy);
+        };
+        std::thread::sleep(Duration::from_millis(1 + by_chance() % longest).min(left));
+        longest = (2 * longest).min(64);
     }
 }
 
-fn try_journal_mode(conn: &mut SqliteConnection, wanted: &str) -> QueryResult<String> {
-    let current: String = diesel::dsl::sql::<Text>("PRAGMA journal_mode").get_result(conn)?;
+fn reopen(location: &Location, options: &Options) -> Result<SqliteConnection> {
+    let mut conn = location.establish("rw", options.busy_timeout)?;
+    set_durability(&mut conn, options)?;
+    Ok(conn)
+}
+
+fn try_journal_mode(mut conn: SqliteConnection, journal_mode: JournalMode) -> Result<(SqliteConnection, String)> {
+    let wanted = match journal_mode {
+        JournalMode::Wal => "wal",
+        JournalMode::Rollback => "delete",
+    };
+    let current: String = diesel::dsl::sql::<Text>("PRAGMA journal_mode").get_result(&mut conn)?;
     if current == wanted {
-        return Ok(current);
+        return Ok((conn, current));
     }
-    diesel::dsl::sql::<Text>(&format!("PRAGMA journal_mode = {wanted}")).get_result(conn)
+    // Where the file system cannot have a write-ahead log, it stays as it was.
+    let set = diesel::dsl::sql::<Text>(&format!("PRAGMA journal_mode = {wanted}")).get_result(&mut conn)?;
+    Ok((conn, set))
+}
+
+/// A number that no two threads or processes have in common, except by chance.
+fn by_chance() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// Who takes care of the log, and how much of it is left when it has been begun anew.
+fn set_log_limit(conn: &mut SqliteConnection, options: &Options) -> Result<()> {
+    if options.auto_checkpoint {
+        let limit = i64::try_from(options.log_size_limit).unwrap_or(i64::MAX);
+        Ok(pragma::write(conn, "journal_size_limit", limit)?)
+    } else {
+        Ok(pragma::write(conn, "wal_autocheckpoint", 0)?)
+    }
 }
 
 fn set_durability(conn: &mut SqliteConnection, options: &Options) -> Result<()> {

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use super::SessionStore;
 use super::verbs::{argument_type, forwarded_verbs};
 use crate::append::NewEvent;
+use crate::checkpoint::CheckpointReport;
 use crate::driver::SessionPersistDriver;
 use crate::error::{Error, Result};
 use crate::event::SessionEvent;
@@ -58,6 +59,10 @@ macro_rules! implement {
 
             fn reclaim_space(&mut self) -> Result<()> {
                 SessionStore::reclaim_space(self)
+            }
+
+            fn checkpoint(&mut self) -> Result<CheckpointReport> {
+                SessionStore::checkpoint(self)
             }
 
             fn export_with_progress<W: Write>(

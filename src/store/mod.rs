@@ -7,7 +7,9 @@ mod connection;
 mod deferred;
 mod driver;
 mod inside;
+mod log;
 mod place;
+mod read_only;
 mod readers;
 mod ticket;
 mod verbs;
@@ -32,11 +34,14 @@ pub use self::builder::{Durability, JournalMode, SessionStoreBuilder};
 use self::connection::Location;
 use self::deferred::Calls;
 use self::inside::{ANYTHING, Inside, StoreId, Use, is_inside, refuse};
+use self::log::Log;
+use self::read_only::Traces;
 use self::readers::Readers;
 use self::verbs::{argument_type, forwarded_verbs, from_owned};
 use self::writer::Writer;
 use crate::append::NewEvent;
 use crate::backup;
+use crate::checkpoint::{self, CheckpointReport};
 use crate::disk;
 use crate::driver::SessionPersistDriver;
 use crate::error::{Error, Result};
@@ -48,6 +53,7 @@ use crate::prune::{self, PruneReport, PruneRequest};
 use crate::request::{ListEventsRequest, ListSessionsRequest};
 use crate::session::SessionRecord;
 use crate::transfer::{Import, Progress, Selection};
+use crate::uri;
 use crate::walk::walk;
 
 /// Sessions and events in a database file of the store's own making: connections, settings, migration and threads are
@@ -115,9 +121,21 @@ pub(crate) struct Connections {
     location: Location,
     writer: Arc<Writer>,
     readers: Readers,
-    writes_a_file: bool,
+    is_read_only: bool,
+    last_act: LastAct,
     /// Held while closing: who closes as well has to wait for that.
     closing: Mutex<()>,
+}
+
+/// What closing does about the log.
+enum LastAct {
+    /// There is none.
+    Nothing,
+    Checkpoint,
+    /// Another program takes care of it.
+    KeepLog,
+    /// The store has only read, and leaves nothing behind.
+    Remove(Traces),
 }
 
 impl SessionStore {
@@ -169,12 +187,29 @@ impl SessionStore {
 
     fn establish(location: Location, options: Options) -> Result<Self> {
         let id = StoreId::new();
-        let mut conn = connection::writer(&location, &options).map_err(|error| location.explain(error))?;
+        let (mut conn, last_act) = if options.read_only {
+            let (conn, traces) = read_only::open(&location, &options)?;
+            (conn, traces.map_or(LastAct::Nothing, LastAct::Remove))
+        } else {
+            let conn = connection::writer(&location, &options).map_err(|error| location.explain(error))?;
+            let last_act = match location {
+                Location::Memory => LastAct::Nothing,
+                Location::File { .. } if options.auto_checkpoint => LastAct::Checkpoint,
+                Location::File { .. } => LastAct::KeepLog,
+            };
+            (conn, last_act)
+        };
+        let log = match last_act {
+            LastAct::Checkpoint => location.resolved().map(|file| uri::beside(&file, "-wal")),
+            _ => None,
+        };
         let waits_for_readers = pragma::journal_mode(&mut conn)? != "wal";
-        let writer = Arc::new(Writer::new(id, waits_for_readers, conn));
-        let writes_a_file = matches!(location, Location::File { .. }) && !options.read_only;
+        let log = Log::new(log, options.log_size_limit);
+        let writer = Arc::new(Writer::new(id, waits_for_readers, conn, log));
+        let is_read_only = options.read_only;
         let readers = Readers::new(id, location.clone(), options);
-        let connections = Connections { id, location, writer, readers, writes_a_file, closing: Mutex::new(()) };
+        let connections =
+            Connections { id, location, writer, readers, is_read_only, last_act, closing: Mutex::new(()) };
         Ok(Self(Arc::new(Owner(Arc::new(connections)))))
     }
 
@@ -341,6 +376,29 @@ impl SessionStore {
         self.0.writer.with(|conn| conn.reclaim_space())
     }
 
+    /// Moves the write-ahead log into the file and empties it, as [`SessionPersistDriver::checkpoint`] does. Other writes
+    /// of the store wait meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As there, [`Error::ReadOnly`](crate::Error::ReadOnly) for a store that only reads, and
+    /// [`Error::Closed`](crate::Error::Closed).
+    ///
+    /// ```
+    /// # use agent_session_store::SessionStore;
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("sessions.db");
+    /// let store = SessionStore::open(path)?;
+    /// assert!(store.checkpoint()?.is_complete);
+    /// # Ok::<(), agent_session_store::Error>(())
+    /// ```
+    pub fn checkpoint(&self) -> Result<CheckpointReport> {
+        if self.0.is_read_only {
+            return Err(read_only::refusal());
+        }
+        self.0.writer.with(|conn| conn.checkpoint())
+    }
+
     /// Writes sessions as JSON Lines, as [`SessionPersistDriver::export`] does, while other threads read and write.
     ///
     /// # Errors
@@ -464,7 +522,8 @@ impl SessionStore {
     }
 
     /// Closes the store, for every clone of it: waits for the calls that were begun, moves the write-ahead log into
-    /// the file as far as other processes let it, and closes the connections. Every later call is answered with
+    /// the file as far as other processes let it (without waiting for them, or keeping them waiting), and closes the
+    /// connections. Every later call is answered with
     /// [`Error::Closed`](crate::Error::Closed), except this one, which then does nothing.
     ///
     /// Dropping the last clone does the same, without a word about errors.
@@ -533,6 +592,9 @@ impl fmt::Debug for SessionStore {
 impl Connections {
     fn read<T>(&self, work: impl FnOnce(&mut SqliteConnection) -> Result<T>) -> Result<T> {
         match self.location {
+            Location::File { .. } if self.is_read_only => {
+                self.readers.with(work).map_err(|error| self.location.explain_reading(error))
+            }
             Location::File { .. } => self.readers.with(work),
             Location::Memory => self.writer.with(work),
         }
@@ -591,11 +653,20 @@ impl Connections {
         let _closing = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
         let conn = self.writer.close();
         self.readers.close();
-        match conn {
-            Some(mut conn) if self.writes_a_file => {
-                pragma::checkpoint(&mut conn).map_err(|error| disk::explain(&mut conn, error.into()))
+        let Some(mut conn) = conn else { return Ok(()) };
+        match &self.last_act {
+            LastAct::Nothing => Ok(()),
+            LastAct::Checkpoint => checkpoint::unasked(&mut conn).map_err(|error| disk::explain(&mut conn, error)),
+            LastAct::KeepLog => {
+                let keeper = connection::keeper(&self.location);
+                drop(conn);
+                keeper.map(drop)
             }
-            _ => Ok(()),
+            LastAct::Remove(traces) => {
+                drop(conn);
+                traces.remove();
+                Ok(())
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ use diesel::SqliteConnection;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 use super::inside::{Inside, StoreId, Use, is_inside, refuse};
+use super::log::Log;
 use super::ticket::{Promise, Ticket, ticket};
 use crate::error::{Error, Result};
 use crate::transaction;
@@ -128,6 +129,7 @@ struct Connection {
     conn: Option<SqliteConnection>,
     /// A panic ended its last use, perhaps in the middle of a transaction.
     interrupted: bool,
+    log: Log,
 }
 
 impl Connection {
@@ -142,6 +144,7 @@ impl Connection {
         if transaction::is_open(conn).unwrap_or(true) {
             transaction::abandon(conn);
         }
+        self.log.tend(conn);
         self.interrupted = false;
         Some(result)
     }
@@ -208,14 +211,14 @@ struct Held<'a> {
 }
 
 impl Writer {
-    pub(super) fn new(id: StoreId, waits_for_readers: bool, conn: SqliteConnection) -> Self {
+    pub(super) fn new(id: StoreId, waits_for_readers: bool, conn: SqliteConnection, log: Log) -> Self {
         Self {
             id,
             waits_for_readers,
             queue: Mutex::default(),
             filled: Condvar::new(),
             drained: Condvar::new(),
-            connection: Mutex::new(Connection { conn: Some(conn), interrupted: false }),
+            connection: Mutex::new(Connection { conn: Some(conn), interrupted: false, log }),
         }
     }
 

@@ -4,9 +4,9 @@ use std::io::{BufRead, Cursor, Write};
 use std::path::Path;
 
 use agent_session_store::{
-    AsyncSessionStore, CheckReport, Error, ListEventsRequest, ListPage, ListSessionsRequest, NewEvent, Progress,
-    PruneReport, PruneRequest, Result, Selection, SessionEvent, SessionPersistDriver, SessionRecord, SessionStats,
-    Stats,
+    AsyncSessionStore, CheckReport, CheckpointReport, Error, ListEventsRequest, ListPage, ListSessionsRequest,
+    NewEvent, Progress, PruneReport, PruneRequest, Result, Selection, SessionEvent, SessionPersistDriver,
+    SessionRecord, SessionStats, Stats,
 };
 use chrono::{DateTime, Utc};
 use tokio::runtime::Runtime;
@@ -101,6 +101,7 @@ waited_for! {
     fork_session(from_id: &str, up_to_index: Option<i64>, new: &SessionRecord) -> u64;
     prune(request: &PruneRequest) -> PruneReport;
     reclaim_space() -> ();
+    checkpoint() -> CheckpointReport;
     stats() -> Stats;
     session_stats() -> Vec<SessionStats>;
     check() -> CheckReport;
