@@ -10,6 +10,8 @@
 //! * the names in a folder as of its last `fsync`. Each change since (create, remove, rename, link) has happened or
 //!   not, in any combination, or up to some point as on a journaling file system. A rename is in one step. Syncing a
 //!   new file does not make its name last; syncing its folder does;
+//! * a folder that was made, or removed, since the one it is in was synced: or not. What was in one that is not there is
+//!   lost, unless it has another name elsewhere;
 //! * nothing of the `-shm` file, which processes share through memory: garbage, or no file.
 //!
 //! A sync covers what was done before it began, and has done its work when it returns.
@@ -56,6 +58,9 @@ type Names = BTreeMap<String, Inode>;
 struct Folder {
     durable: Names,
     pending: Vec<(usize, NameChanges)>,
+    /// Whether it is there itself.
+    durable_self: bool,
+    pending_self: Vec<(usize, bool)>,
 }
 
 fn rename(names: &mut Names, changes: &NameChanges) {
@@ -103,7 +108,12 @@ impl Fate {
 
 impl<'a> Disk<'a> {
     pub fn new(recording: &'a Recording) -> Self {
-        let mut folders = vec![Folder::default(); recording.folders.len()];
+        let mut folders = vec![Folder { durable_self: true, ..Folder::default() }; recording.folders.len()];
+        for op in &recording.ops {
+            if let Op::Folder { folder, is_there: true } = op {
+                folders[*folder].durable_self = false;
+            }
+        }
         let mut files = BTreeMap::new();
         for (inode, (folder, name, content)) in recording.files.iter().enumerate() {
             folders[*folder].durable.insert(name.clone(), inode);
@@ -118,6 +128,7 @@ impl<'a> Disk<'a> {
             let number = self.done;
             match &self.recording.ops[number] {
                 Op::Names { folder, changes } => self.folders[*folder].pending.push((number, changes.clone())),
+                Op::Folder { folder, is_there } => self.folders[*folder].pending_self.push((number, *is_there)),
                 Op::Write { inode, offset, bytes } => {
                     self.change(*inode, number, Change::Write(*offset, bytes.clone()));
                 }
@@ -127,14 +138,30 @@ impl<'a> Disk<'a> {
                     let covered = file.pending.partition_point(|(number, _)| number < upto);
                     file.pending.drain(..covered).for_each(|(_, change)| change.apply(&mut file.durable));
                 }
-                Op::SyncFolder { folder, upto } => {
-                    let folder = &mut self.folders[*folder];
+                Op::SyncFolder { folder: synced, upto } => {
+                    let folder = &mut self.folders[*synced];
                     let covered = folder.pending.partition_point(|(number, _)| number < upto);
                     folder.pending.drain(..covered).for_each(|(_, changes)| rename(&mut folder.durable, &changes));
+                    self.settle_folders_in(*synced, *upto);
                 }
                 Op::Said(_) => {}
             }
             self.done += 1;
+        }
+    }
+
+    /// Makes last that folders were made in this one, or removed.
+    fn settle_folders_in(&mut self, parent: usize, upto: usize) {
+        for (folder, path) in self.folders.iter_mut().zip(&self.recording.folders) {
+            if path.rsplit_once('/').map_or("", |(parent, _)| parent) != self.recording.folders[parent]
+                || path.is_empty()
+            {
+                continue;
+            }
+            let covered = folder.pending_self.partition_point(|(number, _)| *number < upto);
+            if let Some((_, is_there)) = folder.pending_self.drain(..covered).next_back() {
+                folder.durable_self = is_there;
+            }
         }
     }
 
@@ -146,6 +173,9 @@ impl<'a> Disk<'a> {
     pub fn crash(&self, random: &mut Random, root: &Path) {
         let fate = Fate::of(random);
         for (folder, path) in self.folders.iter().zip(&self.recording.folders) {
+            if !folder.is_there(random) {
+                continue;
+            }
             let path = root.join(path);
             std::fs::create_dir_all(&path).unwrap();
             for (name, inode) in folder.after_crash(&fate, random) {
@@ -163,6 +193,11 @@ impl<'a> Disk<'a> {
 }
 
 impl Folder {
+    fn is_there(&self, random: &mut Random) -> bool {
+        let place = random.below(self.pending_self.len() as u64 + 1) as usize;
+        place.checked_sub(1).map_or(self.durable_self, |place| self.pending_self[place].1)
+    }
+
     fn after_crash(&self, fate: &Fate, random: &mut Random) -> Names {
         let mut names = self.durable.clone();
         let first_missing = random.below(self.pending.len() as u64 + 1) as usize;

@@ -20,6 +20,11 @@ pub enum Op {
         folder: usize,
         changes: NameChanges,
     },
+    /// A folder in another one has been made, or removed.
+    Folder {
+        folder: usize,
+        is_there: bool,
+    },
     Write {
         inode: Inode,
         offset: usize,

@@ -117,6 +117,12 @@ impl Reader<'_> {
                 Some(Open::Folder(folder)) => self.does(Op::SyncFolder { folder: *folder, upto }),
                 None => {}
             },
+            "mkdir" => self.makes_folder(&self.path("AT_FDCWD", arguments[0])),
+            "mkdirat" => self.makes_folder(&self.path(arguments[0], arguments[1])),
+            "rmdir" => self.removes_folder(&self.path("AT_FDCWD", arguments[0])),
+            "unlinkat" if arguments[2].contains("AT_REMOVEDIR") => {
+                self.removes_folder(&self.path(arguments[0], arguments[1]));
+            }
             "unlink" => self.renames(Some(self.path("AT_FDCWD", arguments[0])), None),
             "unlinkat" => self.renames(Some(self.path(arguments[0], arguments[1])), None),
             "rename" => {
@@ -219,6 +225,21 @@ impl Reader<'_> {
             }
         };
         self.open.insert(descriptor, Open::File(inode));
+    }
+
+    fn makes_folder(&mut self, path: &str) {
+        let Some(below) = path.strip_prefix(self.root).map(|below| below.trim_matches('/').to_owned()) else { return };
+        let folder = self.recording.folders.len();
+        self.recording.folders.push(below);
+        self.names.push(HashMap::new());
+        self.does(Op::Folder { folder, is_there: true });
+    }
+
+    fn removes_folder(&mut self, path: &str) {
+        let below = path.strip_prefix(self.root).map(|below| below.trim_matches('/'));
+        if let Some(folder) = self.recording.folders.iter().position(|known| Some(&**known) == below) {
+            self.does(Op::Folder { folder, is_there: false });
+        }
     }
 
     fn new_inode(&mut self) -> Inode {
