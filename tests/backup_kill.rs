@@ -305,17 +305,17 @@ fn threads_back_up_into_one_folder_at_once() {
     let (db, source) = filled(100);
     let store = SessionStore::open(&source).unwrap();
     std::thread::scope(|scope| {
-        for thread in 0..4 {
+        for thread in 0..8 {
             let (store, folder) = (&store, db.folder());
             scope.spawn(move || {
-                for number in 0..5 {
+                for number in 0..10 {
                     store.backup_to(folder.join(format!("{thread}-{number}.db"))).unwrap();
                 }
             });
         }
     });
     let found = std::fs::read_dir(db.folder()).unwrap().count();
-    assert_eq!(found, 1 + 4 * 5);
+    assert_eq!(found, 1 + 8 * 10);
 }
 
 #[test]

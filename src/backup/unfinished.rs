@@ -11,6 +11,7 @@ use diesel::prelude::*;
 
 use crate::disk;
 use crate::error::{Error, Result};
+use crate::uri;
 
 /// Between the target's name and the numbers.
 const MARK: &str = ".agent-session-store-backup-";
@@ -62,7 +63,8 @@ impl Unfinished {
     fn fill(&mut self) -> std::io::Result<bool> {
         create_file(&self.folder.join(LOCK))?;
         let Some(mut lock) = connect(&self.folder.join(LOCK)) else {
-            return if self.folder.exists() { Err(IoError::other("the lock cannot be opened")) } else { Ok(false) };
+            let is_there = self.folder.join(LOCK).exists();
+            return if is_there { Err(IoError::other("the lock cannot be opened")) } else { Ok(false) };
         };
         // It fails for another reason where there are no locks; then nobody finds out that this is a leftover.
         if let Err(Error::Busy { .. }) = lock.batch_execute("BEGIN EXCLUSIVE").map_err(Error::from) {
@@ -103,27 +105,41 @@ fn is_name(name: &OsStr) -> bool {
 pub(super) fn remove_leftovers(folder: &Path) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
-        if is_name(&entry.file_name()) && entry.file_type().is_ok_and(|kind| kind.is_dir()) && is_dead(&entry.path()) {
-            let _ = std::fs::remove_dir_all(entry.path());
+        if is_name(&entry.file_name()) && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_if_dead(&entry.path());
         }
     }
 }
 
-/// Whether nobody holds the lock. A folder without one is being made or removed: its owner takes another name then.
-fn is_dead(folder: &Path) -> bool {
+/// Removes a folder whose lock nobody holds. Where another process has just made the folder, and not locked it yet, that
+/// one takes another name.
+fn remove_if_dead(folder: &Path) {
+    // Asked before the lock, which is made before the copy: where there is a copy and then no lock, there is none any
+    // more.
+    let has_copy = folder.join(COPY).symlink_metadata().is_ok();
     let lock = folder.join(LOCK);
     match lock.symlink_metadata() {
         Ok(found) if found.is_file() && found.len() == 0 => {
-            connect(&lock).is_some_and(|mut lock| lock.batch_execute("BEGIN EXCLUSIVE").is_ok())
+            // Held until the folder is gone, so that nobody goes on in it.
+            let Some(mut held) = connect(&lock) else { return };
+            if held.batch_execute("BEGIN EXCLUSIVE").is_err() {
+                return;
+            }
+            #[cfg(not(unix))]
+            drop(held);
+            let _ = std::fs::remove_dir_all(folder);
         }
-        Ok(_) => false,
-        Err(error) => error.kind() == ErrorKind::NotFound,
+        Err(error) if error.kind() == ErrorKind::NotFound && has_copy => _ = std::fs::remove_dir_all(folder),
+        // It is being made, or nearly gone: only as long as it is empty.
+        Err(error) if error.kind() == ErrorKind::NotFound => _ = std::fs::remove_dir(folder),
+        _ => {}
     }
 }
 
-/// A connection for SQLite's locks, which work between processes and threads wherever its databases do.
+/// A connection for SQLite's locks, which work between processes and threads wherever its databases do. It does not
+/// create the file: it may be gone because somebody is removing the folder.
 fn connect(lock: &Path) -> Option<SqliteConnection> {
-    SqliteConnection::establish(lock.to_str()?).ok()
+    SqliteConnection::establish(&format!("{}?mode=rw", uri::of_file(lock))).ok()
 }
 
 /// A folder for its owner alone.
