@@ -288,6 +288,9 @@ pub trait SessionPersistDriver {
 
     /// Deletes a session: its record and its events, all or nothing. Says whether there was any of either.
     ///
+    /// It is one transaction, and nobody else can write until it is done: some ten seconds for a million events, more on
+    /// a slow disk. For long sessions there is [`PruneRequest::session`], which goes in steps.
+    ///
     /// # Errors
     ///
     /// Whatever the database reports, such as a foreign key of yours that forbids it; then nothing was deleted.
@@ -322,6 +325,9 @@ pub trait SessionPersistDriver {
     /// or those up to and including an index. The copies have the same indexes and, as ids, the new session's id, `:` and
     /// the old id. Returns how many there are. All or nothing.
     ///
+    /// It is one transaction, and nobody else can write until it is done: some ten seconds for a million events, more on
+    /// a slow disk. A long session is copied without that by exporting it and importing the lines under other ids.
+    ///
     /// # Errors
     ///
     /// [`Error::SessionNotFound`](crate::Error::SessionNotFound) if there is nothing to copy from,
@@ -344,13 +350,23 @@ pub trait SessionPersistDriver {
     /// ```
     fn fork_session(&mut self, from_id: &str, up_to_index: Option<i64>, new: &SessionRecord) -> Result<u64>;
 
-    /// Deletes what is old. It works in transactions of at most 500 events, so that other writers wait for milliseconds
-    /// only; interrupted, it has done some of it, and goes on where it is called again. In a transaction of yours it is
-    /// part of that. Finding what to delete reads the indexes of the tables, once.
+    /// Deletes what is old, in transactions of at most 500 rows and some ten milliseconds. Between them it leaves the
+    /// database to others for about a third of the time, in pieces long enough for SQLite's busy handler to see, so that
+    /// a write of theirs waits for well under a quarter of a second. What is found at the beginning is asked again in
+    /// each transaction; a session's record goes when it has no events left.
+    ///
+    /// Interrupted, it has done some of it, and goes on where it is called again. In a transaction of yours it is part of
+    /// that, without pauses, and all or nothing.
+    ///
+    /// Looking for what to delete takes no lock that hinders a writer of a database with a write-ahead log; with a
+    /// rollback journal, others wait while `max_events_per_session` counts what stays in a session (a tenth of a second
+    /// for a million events).
     ///
     /// # Errors
     ///
-    /// Whatever the database reports; then some of it may have been deleted.
+    /// Whatever the database reports, such as a foreign key of yours that forbids it, or a lock that was held for too long:
+    /// as [`Error::Unfinished`](crate::Error::Unfinished) with the report of what was deleted before, if anything was, and
+    /// else as it is.
     ///
     /// ```
     /// # use agent_session_store::diesel::{Connection, SqliteConnection};

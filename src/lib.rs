@@ -72,6 +72,8 @@ mod pragma;
 mod prune;
 mod request;
 mod session;
+mod statement;
+mod steps;
 mod store;
 mod tables;
 mod time;

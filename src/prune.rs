@@ -1,23 +1,24 @@
 //! Keeping a database from growing: what is old goes, in steps that let other writers in between.
 
-use std::time::{Duration, Instant};
+mod dry_run;
+mod plan;
+mod position;
+mod step;
+
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Nullable, Text};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::dry_run::dry_run;
+use self::plan::Plan;
+use self::step::{Place, step};
 use crate::checkpoint;
-use crate::column::{Column, StoredText};
-use crate::error::Result;
+use crate::error::{Done, Error, Result};
+use crate::steps::{Access, Pace};
 use crate::transaction;
-
-/// Rows that one step deletes at most, so that a writer waits for milliseconds only.
-const STEP: i64 = 500;
-
-/// The longest that a prune waits between two steps.
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// What to delete. Each rule stands for itself; without any, nothing is deleted.
 ///
@@ -37,6 +38,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, Default, PartialEq)]
 #[must_use]
 pub struct PruneRequest {
+    sessions: Vec<String>,
     destroyed_before: Option<i64>,
     created_before: Option<i64>,
     max_events_per_session: Option<u32>,
@@ -54,6 +56,20 @@ impl PruneRequest {
     /// ```
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The session with this id, with its events, whether it has a record or not; each call adds one.
+    ///
+    /// It goes in steps, which let other writers in between, where
+    /// [`delete_session`](crate::SessionPersistDriver::delete_session) deletes it in one piece.
+    ///
+    /// ```
+    /// # use agent_session_store::PruneRequest;
+    /// let request = PruneRequest::new().session("session-1").session("session-2");
+    /// ```
+    pub fn session(mut self, id: impl Into<String>) -> Self {
+        self.sessions.push(id.into());
+        self
     }
 
     /// Sessions that ended before this time, with their events.
@@ -149,190 +165,72 @@ impl std::ops::AddAssign for PruneReport {
     }
 }
 
-/// Sessions that a rule hits; `?1` is `destroyed_before` and `?2` is `created_before`, either of which may be NULL.
-const DOOMED: &str = "destroyed_at < ?1 OR created_at < ?2";
-
-#[derive(QueryableByName)]
-struct Id {
-    #[diesel(sql_type = Text)]
-    id: Column<StoredText>,
-}
-
-/// The ids that a session can have; rows of another one stay where they are, for a check to find.
-fn readable(rows: Vec<Id>) -> impl Iterator<Item = String> {
-    rows.into_iter().filter_map(|row| row.id.ok()).map(|text| text.0)
-}
-
-#[derive(QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    count: i64,
-}
-
-/// One session's part of what there is to delete.
-#[derive(Clone, Debug)]
-pub(crate) enum Target {
-    Session(String),
-    Orphans(String),
-    Excess(String),
-}
-
-/// Finds the sessions that a rule hits; their ids are all that is kept in memory.
-pub(crate) fn plan(conn: &mut SqliteConnection, request: &PruneRequest) -> Result<Vec<Target>> {
-    transaction::reading(conn, |conn| {
-        let mut targets = Vec::new();
-        let sessions: Vec<Id> = diesel::sql_query(format!("SELECT id FROM main.sessions WHERE {DOOMED}"))
-            .bind::<Nullable<BigInt>, _>(request.destroyed_before)
-            .bind::<Nullable<BigInt>, _>(request.created_before)
-            .load(conn)?;
-        targets.extend(readable(sessions).map(Target::Session));
-        if request.orphans_before.is_some() {
-            let orphans: Vec<Id> = diesel::sql_query(
-                "SELECT DISTINCT session_id AS id FROM main.events \
-                 WHERE NOT EXISTS (SELECT 1 FROM main.sessions WHERE sessions.id = events.session_id)",
-            )
-            .load(conn)?;
-            targets.extend(readable(orphans).map(Target::Orphans));
-        }
-        if let Some(most) = request.max_events_per_session {
-            let long: Vec<Id> =
-                diesel::sql_query("SELECT session_id AS id FROM main.events GROUP BY session_id HAVING count(*) > ?")
-                    .bind::<BigInt, _>(i64::from(most))
-                    .load(conn)?;
-            targets.extend(readable(long).map(Target::Excess));
-        }
-        Ok(targets)
-    })
-}
-
-/// Does a bounded part of what a target asks for, in one transaction. Says whether that was all of it.
-pub(crate) fn step(
-    conn: &mut SqliteConnection,
-    request: &PruneRequest,
-    target: &Target,
-) -> Result<(PruneReport, bool)> {
-    transaction::atomically(conn, |conn| {
-        let report = match target {
-            Target::Session(id) => step_session(conn, request, id)?,
-            Target::Orphans(id) => step_orphans(conn, request, id)?,
-            Target::Excess(id) => step_excess(conn, request, id)?,
-        };
-        Ok((report, report.events < STEP as u64))
-    })
-}
-
-/// Some of a session's events, and with the last of them its record. A session that has changed so that no rule hits
-/// it any more keeps what it has.
-fn step_session(conn: &mut SqliteConnection, request: &PruneRequest, id: &str) -> Result<PruneReport> {
-    let delete = |conn: &mut SqliteConnection, sql: String| {
-        diesel::sql_query(sql)
-            .bind::<Nullable<BigInt>, _>(request.destroyed_before)
-            .bind::<Nullable<BigInt>, _>(request.created_before)
-            .bind::<Text, _>(id)
-            .execute(conn)
-    };
-    let events = delete(
-        conn,
-        format!(
-            "DELETE FROM main.events WHERE rowid IN (SELECT rowid FROM main.events WHERE session_id = ?3 LIMIT {STEP}) \
-             AND EXISTS (SELECT 1 FROM main.sessions WHERE id = ?3 AND ({DOOMED}))"
-        ),
-    )? as u64;
-    let sessions = if events < STEP as u64 {
-        delete(conn, format!("DELETE FROM main.sessions WHERE id = ?3 AND ({DOOMED})"))? as u64
-    } else {
-        0
-    };
-    Ok(PruneReport { sessions, events })
-}
-
-fn step_orphans(conn: &mut SqliteConnection, request: &PruneRequest, id: &str) -> Result<PruneReport> {
-    let events = diesel::sql_query(format!(
-        "DELETE FROM main.events WHERE rowid IN \
-             (SELECT rowid FROM main.events WHERE session_id = ?1 AND created_at < ?2 LIMIT {STEP}) \
-             AND NOT EXISTS (SELECT 1 FROM main.sessions WHERE id = ?1)"
-    ))
-    .bind::<Text, _>(id)
-    .bind::<Nullable<BigInt>, _>(request.orphans_before)
-    .execute(conn)?;
-    Ok(PruneReport { sessions: 0, events: events as u64 })
-}
-
-/// Finds the newest event that has to go anew at every step: others append meanwhile, and another rule may have taken
-/// some. That reads as many index entries as events stay, however many go.
-fn step_excess(conn: &mut SqliteConnection, request: &PruneRequest, id: &str) -> Result<PruneReport> {
-    let Some(most) = request.max_events_per_session else { return Ok(PruneReport::default()) };
-    let events = diesel::sql_query(format!(
-        "DELETE FROM main.events WHERE rowid IN (SELECT rowid FROM main.events WHERE session_id = ?1 \
-             AND (event_index, id) <= (SELECT event_index, id FROM main.events WHERE session_id = ?1 \
-                 ORDER BY event_index DESC, id DESC LIMIT 1 OFFSET ?2) \
-             ORDER BY event_index, id LIMIT {STEP})"
-    ))
-    .bind::<Text, _>(id)
-    .bind::<BigInt, _>(i64::from(most))
-    .execute(conn)?;
-    Ok(PruneReport { sessions: 0, events: events as u64 })
-}
-
-/// What all steps together would delete.
-pub(crate) fn dry_run(conn: &mut SqliteConnection, request: &PruneRequest) -> Result<PruneReport> {
-    transaction::reading(conn, |conn| {
-        let sessions: Count = diesel::sql_query(format!("SELECT count(*) AS count FROM main.sessions WHERE {DOOMED}"))
-            .bind::<Nullable<BigInt>, _>(request.destroyed_before)
-            .bind::<Nullable<BigInt>, _>(request.created_before)
-            .get_result(conn)?;
-        // What one rule takes is not there for the next: each event counts once.
-        let events: Count = diesel::sql_query(format!(
-            "SELECT coalesce(sum(CASE WHEN is_doomed THEN events \
-                 ELSE orphans + max(0, coalesce(events - orphans - ?4, 0)) END), 0) AS count \
-             FROM (SELECT count(*) AS events, session_id IN (SELECT id FROM main.sessions WHERE {DOOMED}) AS is_doomed, \
-                 count(CASE WHEN created_at < ?3 AND session_id NOT IN (SELECT id FROM main.sessions) THEN 1 END) AS orphans \
-                 FROM main.events GROUP BY session_id)"
-        ))
-        .bind::<Nullable<BigInt>, _>(request.destroyed_before)
-        .bind::<Nullable<BigInt>, _>(request.created_before)
-        .bind::<Nullable<BigInt>, _>(request.orphans_before)
-        .bind::<Nullable<BigInt>, _>(request.max_events_per_session.map(i64::from))
-        .get_result(conn)?;
-        Ok(PruneReport { sessions: sessions.count as u64, events: events.count as u64 })
-    })
-}
+/// Sessions that a rule of time hits; `?1` is `destroyed_before` and `?2` is `created_before`, either of which may be
+/// NULL.
+const DOOMED: &str = "(destroyed_at < ?1 OR created_at < ?2)";
 
 pub(crate) fn prune(conn: &mut SqliteConnection, request: &PruneRequest) -> Result<PruneReport> {
     if request.is_dry_run() {
         return dry_run(conn, request);
     }
-    // In a transaction of the caller's, a pause would only hold the lock for longer.
-    let pauses = !transaction::is_open(conn)?;
-    let report = in_steps(plan(conn, request)?, pauses, |target| step(conn, request, target))?;
-    if request.reclaims_space() {
-        reclaim_space(conn)?;
+    if !transaction::is_open(conn)? {
+        return in_steps(conn, request, reclaim_space);
     }
-    Ok(report)
+    // In the caller's transaction nothing is done for good, so there it is all or nothing.
+    transaction::atomically_reading(conn, |conn| {
+        let mut report = PruneReport::default();
+        take_steps(conn, request, Pace::new(false), &mut report)?;
+        if request.reclaims_space() {
+            reclaim_space(conn)?;
+        }
+        Ok(report)
+    })
 }
 
-/// Takes the steps that the targets need, and after each waits for as long as it took. A connection that waits for the
-/// lock only looks now and then whether it is free, and would hardly ever find it so between steps that follow at once.
-pub(crate) fn in_steps(
-    targets: Vec<Target>,
-    pauses: bool,
-    mut step: impl FnMut(&Target) -> Result<(PruneReport, bool)>,
+/// Prunes in transactions of its own, and then reclaims the space if that is asked for.
+pub(crate) fn in_steps<A: Access>(
+    access: &mut A,
+    request: &PruneRequest,
+    reclaim_space: impl FnOnce(&mut A) -> Result<()>,
 ) -> Result<PruneReport> {
     let mut report = PruneReport::default();
-    for target in targets {
-        loop {
-            let started = Instant::now();
-            let (part, is_all) = step(&target)?;
-            report += part;
-            if is_all {
-                break;
+    let mut result = take_steps(access, request, Pace::new(true), &mut report);
+    if result.is_ok() && request.reclaims_space() {
+        result = reclaim_space(access);
+    }
+    match result {
+        Ok(()) => Ok(report),
+        Err(source) if report == PruneReport::default() => Err(source),
+        Err(source) => Err(Error::Unfinished { done: Done::Pruned(report), source: Box::new(source) }),
+    }
+}
+
+/// Looks for what is to go, and deletes it, by turns. The report counts what was committed, also where it then failed.
+fn take_steps<A: Access>(
+    access: &mut A,
+    request: &PruneRequest,
+    mut pace: Pace,
+    report: &mut PruneReport,
+) -> Result<()> {
+    let request = Arc::new(request.clone());
+    let mut plan = Plan::new(Arc::clone(&request));
+    loop {
+        let rows = pace.rows();
+        let Some(parts) = access.read(|conn| plan.look(conn, rows))? else { return Ok(()) };
+        let parts = Arc::new(parts);
+        let mut place = Place::default();
+        while !place.is_end_of(&parts) {
+            pace.wait();
+            let (request, parts) = (Arc::clone(&request), Arc::clone(&parts));
+            let stepped = access.write(move |conn| step(conn, &request, &parts, place))?;
+            pace.took(stepped.began);
+            *report += stepped.report;
+            if let Some(failure) = stepped.failure {
+                return Err(failure);
             }
-            if pauses {
-                std::thread::sleep(started.elapsed().min(LONGEST_PAUSE));
-            }
+            place = stepped.place;
         }
     }
-    Ok(report)
 }
 
 pub(crate) fn reclaim_space(conn: &mut SqliteConnection) -> Result<()> {

@@ -52,6 +52,7 @@ use crate::pragma;
 use crate::prune::{self, PruneReport, PruneRequest};
 use crate::request::{ListEventsRequest, ListSessionsRequest};
 use crate::session::SessionRecord;
+use crate::steps::Access;
 use crate::transfer::{Import, Progress, Selection};
 use crate::uri;
 use crate::walk::walk;
@@ -347,15 +348,8 @@ impl SessionStore {
         if request.reclaims_space() {
             refuse(self.0.id, &[Use::Reading])?;
         }
-        let targets = self.0.read(|conn| prune::plan(conn, request))?;
-        let report = prune::in_steps(targets, true, |target| {
-            let (request, target) = (request.clone(), target.clone());
-            self.0.write_owned(move |conn| prune::step(conn, &request, &target))
-        })?;
-        if request.reclaims_space() {
-            self.reclaim_space()?;
-        }
-        Ok(report)
+        let mut connections: &Connections = &self.0;
+        prune::in_steps(&mut connections, request, |_| self.reclaim_space())
     }
 
     /// Gives unused space back to the file system, as [`SessionPersistDriver::reclaim_space`] does. Other writes wait
@@ -668,6 +662,20 @@ impl Connections {
                 Ok(())
             }
         }
+    }
+}
+
+/// Each step is one of the store's writes, so that the others are served in between.
+impl Access for &Connections {
+    fn read<T>(&mut self, work: impl FnOnce(&mut SqliteConnection) -> Result<T>) -> Result<T> {
+        Connections::read(self, work)
+    }
+
+    fn write<T: Send + 'static>(
+        &mut self,
+        work: impl FnMut(&mut SqliteConnection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.write_owned(work)
     }
 }
 
