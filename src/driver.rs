@@ -326,7 +326,7 @@ pub trait SessionPersistDriver {
     /// the old id. Returns how many there are. All or nothing.
     ///
     /// It is one transaction, and nobody else can write until it is done: some ten seconds for a million events, more on
-    /// a slow disk. A long session is copied without that by exporting it and importing the lines under other ids.
+    /// a slow disk.
     ///
     /// # Errors
     ///
@@ -512,9 +512,15 @@ pub trait SessionPersistDriver {
     where
         Self: Sized;
 
-    /// Reads what [`export`](Self::export) wrote. Each session is all or nothing: stored as [`update_session`] and
-    /// [`insert_event`] would, so that importing twice is the same as once, and what was there and is not in the import
-    /// stays. One line is in memory.
+    /// Reads what [`export`](Self::export) wrote. Each session is stored as [`update_session`] and [`insert_event`] would,
+    /// so that importing twice is the same as once, and what was there and is not in the import stays.
+    ///
+    /// A session is read to its end before any of it is written, and no lock is held meanwhile: 4 MB of it in memory, the
+    /// rest in a temporary file. One of fewer than 500 events and of up to a megabyte is all or nothing; a longer one is
+    /// written in several transactions, so that others write in between, with its record in the last. If the process
+    /// dies before, importing again finishes it. In a transaction of yours everything is part of that.
+    ///
+    /// A line may be 1 GiB long, and one line is in memory at a time.
     ///
     /// [`update_session`]: Self::update_session
     /// [`insert_event`]: Self::insert_event
@@ -522,8 +528,9 @@ pub trait SessionPersistDriver {
     /// # Errors
     ///
     /// [`Error::Import`](crate::Error::Import), which names the line, if a line cannot be used, among other reasons because
-    /// its event has an id that an event of another session has; [`Error::Io`](crate::Error::Io) from the reader; and
-    /// whatever the database reports. The sessions before are imported then, the one that failed is not.
+    /// it is too long or its event has an id that an event of another session has. Its session is not imported, those before
+    /// are, and the error counts them. [`Error::Io`](crate::Error::Io) from the reader or the temporary file, and whatever
+    /// the database reports: as [`Error::Unfinished`](crate::Error::Unfinished) if something was imported before.
     ///
     /// ```
     /// # use agent_session_store::diesel::{Connection, SqliteConnection};
@@ -541,7 +548,8 @@ pub trait SessionPersistDriver {
         self.import_with_progress(reader, |_| {})
     }
 
-    /// As [`import`](Self::import), and tells how far it is: after every session and every 1,000 events.
+    /// As [`import`](Self::import), and tells how far it is: after every session and every 1,000 events, when these are
+    /// committed. No lock is held then.
     ///
     /// # Errors
     ///

@@ -17,7 +17,7 @@ use self::plan::Plan;
 use self::step::{Place, step};
 use crate::checkpoint;
 use crate::error::{Done, Error, Result};
-use crate::steps::{Access, Pace};
+use crate::steps::{Access, Pace, STEP_ROWS};
 use crate::transaction;
 
 /// What to delete. Each rule stands for itself; without any, nothing is deleted.
@@ -179,7 +179,7 @@ pub(crate) fn prune(conn: &mut SqliteConnection, request: &PruneRequest) -> Resu
     // In the caller's transaction nothing is done for good, so there it is all or nothing.
     transaction::atomically_reading(conn, |conn| {
         let mut report = PruneReport::default();
-        take_steps(conn, request, Pace::new(false), &mut report)?;
+        take_steps(conn, request, Pace::new(false, STEP_ROWS), &mut report)?;
         if request.reclaims_space() {
             reclaim_space(conn)?;
         }
@@ -194,7 +194,7 @@ pub(crate) fn in_steps<A: Access>(
     reclaim_space: impl FnOnce(&mut A) -> Result<()>,
 ) -> Result<PruneReport> {
     let mut report = PruneReport::default();
-    let mut result = take_steps(access, request, Pace::new(true), &mut report);
+    let mut result = take_steps(access, request, Pace::new(true, STEP_ROWS), &mut report);
     if result.is_ok() && request.reclaims_space() {
         result = reclaim_space(access);
     }

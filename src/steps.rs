@@ -6,7 +6,7 @@ use diesel::SqliteConnection;
 
 use crate::error::Result;
 
-/// Rows that one step writes at most.
+/// Rows that one step writes at most, unless its disk is known to be fast.
 pub(crate) const STEP_ROWS: usize = 500;
 
 /// How long a step works before it commits, however few rows that were.
@@ -15,20 +15,26 @@ pub(crate) const STEP_TIME: Duration = Duration::from_millis(10);
 /// Rows that a step writes in any case: beyond that the time goes into the commit, which costs the same for fewer.
 const FEWEST_ROWS: usize = 50;
 
-/// A step that took this long, with its commit, was too large for this disk.
-const SLOW: Duration = Duration::from_millis(50);
+/// A step that took less than this, with its commit, might have been larger. Two in a row that took more than the
+/// second were too large; one may have had bad luck, unless it took more than the third.
+const QUICK: Duration = Duration::from_millis(25);
+const SLOW: Duration = Duration::from_millis(60);
+const TOO_SLOW: Duration = Duration::from_millis(120);
 
-/// How long the lock may be held, in one step or in several that follow at once, before it is left free for a while.
-const HELD: Duration = Duration::from_millis(50);
+/// How long the lock may be held by several steps that follow at once, before it is left free for a while.
+const HELD: Duration = Duration::from_millis(100);
 
-/// A connection that waits for the lock only looks now and then whether it is free: SQLite's busy handler does so every
-/// 25 ms at most in the first 128 ms, and every 100 ms after 228 ms. It cannot miss that the lock is free for so long.
+/// How long it is left free. Who waits for the lock only looks now and then whether it is free: SQLite's busy handler
+/// does so every 25 ms at most in the first 128 ms, and every 100 ms after 228 ms. A window of this length in the first
+/// 100 ms is never missed, and neither is one of the second length by those who had to wait longer.
 const WINDOW: Duration = Duration::from_millis(26);
-const PATIENT: Duration = Duration::from_millis(100);
-const WINDOW_OF_THE_PATIENT: Duration = Duration::from_millis(101);
+const LONG_WINDOW: Duration = Duration::from_millis(101);
 
 /// Who reads and who writes.
 pub(crate) trait Access {
+    /// Whether a write is committed when it returns.
+    const COMMITS: bool = true;
+
     /// Reads, without the write lock.
     fn read<T>(&mut self, work: impl FnOnce(&mut SqliteConnection) -> Result<T>) -> Result<T>;
 
@@ -37,6 +43,11 @@ pub(crate) trait Access {
         &mut self,
         work: impl FnMut(&mut SqliteConnection) -> Result<T> + Send + 'static,
     ) -> Result<T>;
+
+    /// Makes several writes one, where they are not committed anyway.
+    fn together<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        work(self)
+    }
 }
 
 impl Access for SqliteConnection {
@@ -57,15 +68,19 @@ impl Access for SqliteConnection {
 pub(crate) struct Pace {
     pauses: bool,
     rows: usize,
-    /// How long the lock was held since it was last free for long enough.
+    most_rows: usize,
+    /// How long the lock was held since it was last free for long enough, and by the last step.
     held: Duration,
+    last: Duration,
     released: Option<Instant>,
 }
 
 impl Pace {
-    /// In a transaction of the caller's, a pause would only hold the lock for longer.
-    pub(crate) fn new(pauses: bool) -> Self {
-        Self { pauses, rows: STEP_ROWS, held: Duration::ZERO, released: None }
+    /// Steps of up to so many rows. In a transaction of the caller's there are no pauses, which would only hold the lock
+    /// for longer.
+    pub(crate) fn new(pauses: bool, most_rows: usize) -> Self {
+        let (held, last) = (Duration::ZERO, Duration::ZERO);
+        Self { pauses, rows: STEP_ROWS.min(most_rows), most_rows, held, last, released: None }
     }
 
     /// How many rows the next step is to have.
@@ -75,23 +90,27 @@ impl Pace {
 
     /// Waits before a step, if others are to be let in.
     pub(crate) fn wait(&mut self) {
-        let pause = self.released.and_then(|released| self.pause(released.elapsed()));
-        if let Some(pause) = pause
-            && self.pauses
-        {
-            std::thread::sleep(pause);
+        let pause = self.owes();
+        std::thread::sleep(pause);
+        if self.released.is_some_and(|released| released.elapsed() >= self.window()) {
+            self.held = Duration::ZERO;
         }
     }
 
-    /// How long the lock has to be free still, after it was for so long; work without the lock is as good as a pause.
-    fn pause(&mut self, free: Duration) -> Option<Duration> {
-        let window = if self.held < PATIENT { WINDOW } else { WINDOW_OF_THE_PATIENT };
-        let missing = window.saturating_sub(free);
-        if missing > Duration::ZERO && self.held < HELD {
-            return None;
+    /// How long the lock has to be free still before the next step. Work without the lock is as good as a pause.
+    pub(crate) fn owes(&self) -> Duration {
+        match self.released {
+            Some(released) if self.pauses => self.owes_after(released.elapsed()),
+            _ => Duration::ZERO,
         }
-        self.held = Duration::ZERO;
-        Some(missing).filter(|missing| !missing.is_zero())
+    }
+
+    fn owes_after(&self, free: Duration) -> Duration {
+        if self.held + self.last <= HELD { Duration::ZERO } else { self.window().saturating_sub(free) }
+    }
+
+    fn window(&self) -> Duration {
+        if self.held <= HELD { WINDOW } else { LONG_WINDOW }
     }
 
     /// Reckons with a step that has held the lock since it began.
@@ -101,8 +120,13 @@ impl Pace {
     }
 
     fn count(&mut self, held: Duration) {
+        if held > TOO_SLOW || held.min(self.last) > SLOW {
+            self.rows = (self.rows / 2).max(FEWEST_ROWS);
+        } else if held < QUICK {
+            self.rows = (self.rows * 2).min(self.most_rows);
+        }
         self.held += held;
-        self.rows = if held > SLOW { (self.rows / 2).max(FEWEST_ROWS) } else { (self.rows * 2).min(STEP_ROWS) };
+        self.last = held;
     }
 }
 
@@ -115,32 +139,40 @@ mod tests {
     }
 
     #[test]
-    fn the_lock_is_left_free_after_50_ms_for_long_enough_to_be_seen() {
-        let mut pace = Pace::new(true);
+    fn the_lock_is_not_held_for_100_ms_without_a_window_that_is_seen() {
+        let mut pace = Pace::new(true, STEP_ROWS);
         for _ in 0..4 {
-            assert_eq!(pace.pause(millis(1)), None);
-            pace.count(millis(12));
+            assert_eq!(pace.owes_after(millis(1)), millis(0));
+            pace.count(millis(21));
         }
-        assert_eq!(pace.pause(millis(1)), None);
-        pace.count(millis(12));
-        assert_eq!(pace.pause(millis(1)), Some(millis(25)), "what it was free already counts");
-        assert_eq!(pace.pause(millis(1)), None, "and then it begins anew");
-        pace.count(millis(49));
-        assert_eq!(pace.pause(millis(26)), None, "work without the lock is as good as a pause");
-        pace.count(millis(49));
-        assert_eq!(pace.pause(millis(25)), None, "which was long enough");
+        assert_eq!(pace.owes_after(millis(1)), millis(25), "the next one would be too much");
+        assert_eq!(pace.owes_after(millis(27)), millis(0), "work without the lock is as good as a pause");
         pace.count(millis(60));
-        assert_eq!(pace.pause(millis(1)), Some(millis(100)), "who has waited for long looks seldom");
+        assert_eq!(pace.owes_after(millis(1)), millis(100), "who has waited for long looks seldom");
+        assert_eq!(Pace { pauses: false, released: Some(Instant::now()), ..pace }.owes(), millis(0));
+    }
+
+    #[test]
+    fn a_window_is_waited_for_once() {
+        let mut pace = Pace::new(true, STEP_ROWS);
+        pace.wait();
+        pace.took(Instant::now() - millis(60));
+        assert!(pace.owes() > millis(0));
+        pace.wait();
+        assert_eq!((pace.owes(), pace.held), (millis(0), millis(0)));
     }
 
     #[test]
     fn steps_that_take_long_become_smaller_and_grow_again() {
-        let mut pace = Pace::new(true);
+        let mut pace = Pace::new(true, STEP_ROWS);
         let mut rows = |held| {
             pace.count(millis(held));
             pace.rows()
         };
         assert_eq!([rows(51), rows(51), rows(51), rows(900), rows(900)], [250, 125, 62, 50, 50]);
-        assert_eq!([rows(50), rows(1), rows(9), rows(9), rows(9)], [100, 200, 400, 500, 500]);
+        assert_eq!(
+            [rows(50), rows(20), rows(1), rows(9), rows(9), rows(9), rows(9)],
+            [50, 50, 100, 200, 400, 500, 500]
+        );
     }
 }

@@ -15,12 +15,15 @@
 
 mod export;
 mod import;
+mod lines;
+mod spool;
+mod write;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::export::{Undecodable, export};
-pub(crate) use self::import::{Import, import};
+pub(crate) use self::import::{import, in_steps};
 use crate::error::{Error, Result};
 use crate::event::{Sender, SessionEvent};
 use crate::json::Json;

@@ -6,7 +6,8 @@ mod common;
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use agent_session_store::diesel::connection::{InstrumentationEvent, SimpleConnection};
@@ -270,17 +271,17 @@ fn a_lock_that_is_held_says_what_was_done_before() {
             fill(&db, 1, 1_700, true);
             let request = everything().reclaim_space();
             let result = if of_store {
-                let look = Mutex::new(locked_before(&db, statement, time + usize::from(statement != "VACUUM")));
-                let watch = Watch::with_hook(&db, move |moment, sql| {
-                    if moment == Moment::Start {
+                let (look, is_open) =
+                    (Mutex::new(locked_before(&db, statement, time)), Arc::new(AtomicBool::new(false)));
+                let is_opened = Arc::clone(&is_open);
+                let _watch = Watch::with_hook(&db, move |moment, sql| {
+                    if moment == Moment::Start && is_opened.load(Ordering::Relaxed) {
                         look.lock().unwrap()(sql);
                     }
                 });
-                // Opening takes the lock once.
                 let store = SessionStore::builder().busy_timeout(Duration::from_millis(10)).open(db.path()).unwrap();
-                let result = store.prune(&request);
-                drop(watch);
-                result
+                is_open.store(true, Ordering::Relaxed);
+                store.prune(&request)
             } else {
                 let (mut conn, mut look) = (db.connect(), locked_before(&db, statement, time));
                 conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {

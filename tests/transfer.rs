@@ -7,8 +7,8 @@ mod common;
 use agent_session_store::diesel::Connection;
 use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::{
-    Error, Json, ListSessionsRequest, Progress, Selection, Sender, SessionEvent, SessionPersistDriver, SessionRecord,
-    SessionStore,
+    Done, Error, Json, ListSessionsRequest, Progress, Selection, Sender, SessionEvent, SessionPersistDriver,
+    SessionRecord, SessionStore,
 };
 use common::{TempDb, event, fixture_path, json, millis, rows, session};
 use proptest::prelude::*;
@@ -259,8 +259,9 @@ fn a_line_that_cannot_be_used_is_named_and_its_session_left_out() {
                 conn.import(text.as_bytes())
             };
             let error = result.unwrap_err();
-            let Error::Import { line, source, .. } = &error else { panic!("{says}: {error}") };
+            let Error::Import { line, done, source } = &error else { panic!("{says}: {error}") };
             assert_eq!(*line, number, "{error}");
+            assert_eq!([done.sessions, done.events], [sessions, events].map(|count| count as u64), "{error}");
             assert!(source.to_string().contains(says), "{error}");
             assert_eq!(tables(&db).map(|table| table.len()), [sessions, events], "{error}");
         }
@@ -338,8 +339,12 @@ fn a_writer_or_reader_that_fails_is_an_error() {
     let broken = std::io::Read::chain(&lines.as_bytes()[..lines.len() - 40], tests_reader());
     let copy = TempDb::new();
     let error = copy.migrated().import(std::io::BufReader::new(broken)).unwrap_err();
-    assert!(matches!(error, Error::Io { .. }), "{error}");
+    let Error::Unfinished { done: Done::Imported(done), source } = error else { panic!("{error}") };
+    assert!(matches!(*source, Error::Io { .. }), "{source}");
+    assert_eq!((done.sessions, done.events), (2, 4));
     assert_eq!(tables(&copy).map(|table| table.len()), [2, 4]);
+    let error = TempDb::new().migrated().import(std::io::BufReader::new(tests_reader())).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "nothing was imported before: {error}");
 }
 
 fn tests_reader() -> impl std::io::Read {

@@ -53,7 +53,7 @@ use crate::prune::{self, PruneReport, PruneRequest};
 use crate::request::{ListEventsRequest, ListSessionsRequest};
 use crate::session::SessionRecord;
 use crate::steps::Access;
-use crate::transfer::{Import, Progress, Selection};
+use crate::transfer::{self, Progress, Selection};
 use crate::uri;
 use crate::walk::walk;
 
@@ -455,8 +455,8 @@ impl SessionStore {
         self.0.export(writer, left_out, |conn, writer, left_out| conn.export_readable(writer, selection, left_out))
     }
 
-    /// Reads what [`export`](Self::export) wrote, as [`SessionPersistDriver::import`] does. Other writes come in between
-    /// the sessions; while one is imported, they wait for the reader.
+    /// Reads what [`export`](Self::export) wrote, as [`SessionPersistDriver::import`] does. Other writes come in between:
+    /// none waits for the reader.
     ///
     /// # Errors
     ///
@@ -473,8 +473,8 @@ impl SessionStore {
         self.import_with_progress(reader, |_| {})
     }
 
-    /// As [`import`](Self::import), and tells how far it is: after every session and every 1,000 events. What is called
-    /// must not write to the store: it would wait for the import, and the import for it.
+    /// As [`import`](Self::import), and tells how far it is: after every session and every 1,000 events, when these are
+    /// committed. What is called may use the store.
     ///
     /// # Errors
     ///
@@ -488,9 +488,8 @@ impl SessionStore {
     /// # Ok::<(), agent_session_store::Error>(())
     /// ```
     pub fn import_with_progress<R: BufRead>(&self, reader: R, mut progress: impl FnMut(Progress)) -> Result<Progress> {
-        let mut import = Import::new(reader)?;
-        while self.0.writer.with(|conn| import.session(conn, &mut progress))? {}
-        Ok(import.progress)
+        let mut connections: &Connections = &self.0;
+        transfer::in_steps(&mut connections, reader, &mut progress)
     }
 
     /// Copies the whole database into a new file, as [`SessionPersistDriver::backup_to`] does, while others go on
