@@ -350,9 +350,9 @@ pub trait SessionPersistDriver {
     /// ```
     fn fork_session(&mut self, from_id: &str, up_to_index: Option<i64>, new: &SessionRecord) -> Result<u64>;
 
-    /// Deletes what is old, in transactions of at most 500 rows and some ten milliseconds. Between them it leaves the
-    /// database to others for about a third of the time, in pieces long enough for SQLite's busy handler to see, so that
-    /// a write of theirs waits for well under a quarter of a second. What is found at the beginning is asked again in
+    /// Deletes what is old, in transactions of at most 500 rows and some ten milliseconds. After a
+    /// tenth of a second of them it leaves the database to others for long enough to be seen by SQLite's busy handler, so
+    /// that a write of theirs waits for less than a quarter of a second. What is found at the beginning is asked again in
     /// each transaction; a session's record goes when it has no events left.
     ///
     /// Interrupted, it has done some of it, and goes on where it is called again. In a transaction of yours it is part of
@@ -516,7 +516,7 @@ pub trait SessionPersistDriver {
     /// so that importing twice is the same as once, and what was there and is not in the import stays.
     ///
     /// A session is read to its end before any of it is written, and no lock is held meanwhile: 4 MB of it in memory, the
-    /// rest in a temporary file. One of fewer than 500 events and of up to a megabyte is all or nothing; a longer one is
+    /// rest in a temporary file. One of up to 500 events and a megabyte is all or nothing; a longer one is
     /// written in several transactions, so that others write in between, with its record in the last. If the process
     /// dies before, importing again finishes it. In a transaction of yours everything is part of that.
     ///

@@ -25,8 +25,9 @@ const TOO_SLOW: Duration = Duration::from_millis(120);
 const HELD: Duration = Duration::from_millis(100);
 
 /// How long it is left free. Who waits for the lock only looks now and then whether it is free: SQLite's busy handler
-/// does so every 25 ms at most in the first 128 ms, and every 100 ms after 228 ms. A window of this length in the first
-/// 100 ms is never missed, and neither is one of the second length by those who had to wait longer.
+/// does so every 25 ms at most in the first 128 ms, and every 100 ms after 228 ms. A window of this length that begins by
+/// then is never missed, and neither is one of the second length by those who had to wait longer.
+const SOON: Duration = Duration::from_millis(125);
 const WINDOW: Duration = Duration::from_millis(26);
 const LONG_WINDOW: Duration = Duration::from_millis(101);
 
@@ -110,7 +111,7 @@ impl Pace {
     }
 
     fn window(&self) -> Duration {
-        if self.held <= HELD { WINDOW } else { LONG_WINDOW }
+        if self.held <= SOON { WINDOW } else { LONG_WINDOW }
     }
 
     /// Reckons with a step that has held the lock since it began.
@@ -147,7 +148,9 @@ mod tests {
         }
         assert_eq!(pace.owes_after(millis(1)), millis(25), "the next one would be too much");
         assert_eq!(pace.owes_after(millis(27)), millis(0), "work without the lock is as good as a pause");
-        pace.count(millis(60));
+        pace.count(millis(41));
+        assert_eq!(pace.owes_after(millis(1)), millis(25));
+        pace.count(millis(1));
         assert_eq!(pace.owes_after(millis(1)), millis(100), "who has waited for long looks seldom");
         assert_eq!(Pace { pauses: false, released: Some(Instant::now()), ..pace }.owes(), millis(0));
     }
@@ -169,9 +172,10 @@ mod tests {
             pace.count(millis(held));
             pace.rows()
         };
-        assert_eq!([rows(51), rows(51), rows(51), rows(900), rows(900)], [250, 125, 62, 50, 50]);
+        assert_eq!([rows(61), rows(9), rows(61), rows(61), rows(61)], [500, 500, 500, 250, 125]);
+        assert_eq!([rows(50), rows(121), rows(121), rows(121)], [125, 62, 50, 50]);
         assert_eq!(
-            [rows(50), rows(20), rows(1), rows(9), rows(9), rows(9), rows(9)],
+            [rows(60), rows(25), rows(24), rows(1), rows(9), rows(9), rows(9)],
             [50, 50, 100, 200, 400, 500, 500]
         );
     }

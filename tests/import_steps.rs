@@ -452,7 +452,7 @@ fn what_is_told_is_stored_and_the_store_can_be_used_then() {
                 assert!(progress.events >= last.events && progress.sessions >= last.sessions);
                 last = progress;
                 let stats = store.stats().unwrap();
-                assert!(stats.events as u64 >= progress.events + calls - 1, "{progress:?} {stats:?}");
+                assert!(stats.events >= progress.events + calls - 1, "{progress:?} {stats:?}");
                 store.insert_event(&event(&format!("own-{calls}"), "own", calls as i64)).unwrap();
                 store.import([HEADER, &lines_of("inner", 1)].concat().as_bytes()).unwrap();
             })

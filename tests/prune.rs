@@ -232,7 +232,7 @@ fn an_interrupted_prune_goes_on() {
     assert!(matches!(*source, Error::Database { .. }), "{source}");
     let rest = conn.stats().unwrap().events;
     assert!((1_200..=1_700).contains(&rest), "{rest}");
-    assert_eq!(done, report(0, 2_200 - rest as u64), "whole steps");
+    assert_eq!(done, report(0, 2_200 - rest), "whole steps");
     assert!(conn.get_session("one").unwrap().is_some(), "the record goes with the last event");
     db.plain().execute_batch("DROP TRIGGER stop").unwrap();
     let rest = conn.prune(&request).unwrap();

@@ -53,8 +53,10 @@ fn everything() -> PruneRequest {
     PruneRequest::new().created_before(millis(i64::MAX >> 12)).orphans_before(millis(i64::MAX >> 12))
 }
 
+type Prune = Box<dyn FnMut(&PruneRequest) -> Result<PruneReport>>;
+
 /// By a connection and by a store.
-fn both(db: &TempDb) -> [Box<dyn FnMut(&PruneRequest) -> Result<PruneReport>>; 2] {
+fn both(db: &TempDb) -> [Prune; 2] {
     let (mut conn, store) = (db.connect(), SessionStore::open(db.path()).unwrap());
     conn.batch_execute("PRAGMA busy_timeout = 60000").unwrap();
     [Box::new(move |request| conn.prune(request)), Box::new(move |request| store.prune(request))]

@@ -208,8 +208,8 @@ impl<'a, A: Access, R: BufRead> Import<'a, A, R> {
 
     /// Writes a session, or puts it by to be written with others.
     fn write(&mut self, mut session: Session) -> Result<()> {
-        let (rows, bytes) = (session.events.events() + 1, session.events.bytes());
-        let fits = |most_rows, most_bytes| rows <= most_rows && bytes <= most_bytes;
+        let (events, bytes) = (session.events.events(), session.events.bytes());
+        let fits = |most_events, most_bytes| events <= most_events && bytes <= most_bytes;
         if !fits(STEP_ROWS, WHOLE_BYTES) && !fits(self.pace.rows(), self.pace.rows() * ROW_BYTES) {
             self.write_group()?;
             return self.write_long(session);
@@ -220,9 +220,9 @@ impl<'a, A: Access, R: BufRead> Import<'a, A, R> {
         if self.group.is_empty() {
             self.group_began = Instant::now();
         }
-        let events = session.events.take(usize::MAX, usize::MAX)?;
-        self.group.push(Part { record: session.record, events, is_last: true });
-        self.group_rows += rows;
+        let all = session.events.take(usize::MAX, usize::MAX)?;
+        self.group.push(Part { record: session.record, events: all, is_last: true });
+        self.group_rows += events + 1;
         self.group_bytes += bytes;
         // Where there has to be a pause, there is time to read more.
         let is_enough = self.group_rows >= self.group_size.min(self.pace.rows()) && self.pace.owes().is_zero();
