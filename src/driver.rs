@@ -515,7 +515,7 @@ pub trait SessionPersistDriver {
     /// Reads what [`export`](Self::export) wrote. Each session is stored as [`update_session`] and [`insert_event`] would,
     /// so that importing twice is the same as once, and what was there and is not in the import stays.
     ///
-    /// A session is read to its end before any of it is written, and no lock is held meanwhile: 4 MB of it in memory, the
+    /// A session is read to its end before any of it is written, and no lock is held meanwhile: 2 MB of it in memory, the
     /// rest in a temporary file. One of up to 500 events and a megabyte is all or nothing; a longer one is
     /// written in several transactions, so that others write in between, with its record in the last. If the process
     /// dies before, importing again finishes it. In a transaction of yours everything is part of that.

@@ -25,8 +25,9 @@ const WHOLE_BYTES: usize = 1 << 20;
 /// What a step writes at most where the disk is fast: an insert is a third of the work, so small steps would cost more
 /// here than elsewhere.
 const MOST_ROWS: usize = 5_000;
-/// And the bytes for each of its rows, unless that is one event.
+/// And the bytes, unless that is one event: so many for each of its rows, but not more than these.
 const ROW_BYTES: usize = 1 << 10;
+const MOST_BYTES: usize = 2 << 20;
 
 /// What is put by to be written together, and for how long.
 const GATHER_BYTES: usize = 4 << 20;
@@ -210,7 +211,7 @@ impl<'a, A: Access, R: BufRead> Import<'a, A, R> {
     fn write(&mut self, mut session: Session) -> Result<()> {
         let (events, bytes) = (session.events.events(), session.events.bytes());
         let fits = |most_events, most_bytes| events <= most_events && bytes <= most_bytes;
-        if !fits(STEP_ROWS, WHOLE_BYTES) && !fits(self.pace.rows(), self.pace.rows() * ROW_BYTES) {
+        if !fits(STEP_ROWS, WHOLE_BYTES) && !fits(self.pace.rows(), step_bytes(&self.pace)) {
             self.write_group()?;
             return self.write_long(session);
         }
@@ -249,7 +250,7 @@ impl<'a, A: Access, R: BufRead> Import<'a, A, R> {
         events.ids(IDS, |ids| access.read(|conn| check_ids(conn, &session_id, ids)))?;
         let result = access.together(|access| {
             loop {
-                let piece = events.take(pace.rows(), pace.rows() * ROW_BYTES)?;
+                let piece = events.take(pace.rows(), step_bytes(pace))?;
                 let is_last = events.is_empty();
                 // The session is listed when it is whole.
                 let record = if is_last { record.take() } else { None };
@@ -264,6 +265,10 @@ impl<'a, A: Access, R: BufRead> Import<'a, A, R> {
         }
         result
     }
+}
+
+fn step_bytes(pace: &Pace) -> usize {
+    (pace.rows() * ROW_BYTES).min(MOST_BYTES)
 }
 
 /// Writes parts in as many steps as they take, and tells of each what is committed then, when no lock is held.

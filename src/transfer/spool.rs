@@ -14,9 +14,9 @@ use crate::json::Json;
 use crate::statement::statement;
 
 /// What of a session is kept in memory at most, unless that is one event.
-const MEMORY_BYTES: usize = 4 << 20;
+const MEMORY_BYTES: usize = 2 << 20;
 /// What an event takes beside its texts, in memory as in the database.
-const EVENT_BYTES: usize = 100;
+const EVENT_BYTES: usize = 64;
 
 /// An event with the number of its line.
 pub(super) type Numbered = (u64, SessionEvent);
