@@ -38,7 +38,7 @@ pub(crate) fn dry_run(conn: &mut SqliteConnection, request: &PruneRequest) -> Re
     let named: HashSet<&str> = request.sessions.iter().map(String::as_str).collect();
     transaction::reading(conn, |conn| {
         let mut report = PruneReport::default();
-        let records = diesel::sql_query(format!("SELECT id, {DOOMED} AS is_doomed FROM sessions"))
+        let records = diesel::sql_query(format!("SELECT id, {DOOMED} AS is_doomed FROM main.sessions"))
             .bind::<Nullable<BigInt>, _>(request.destroyed_before)
             .bind::<Nullable<BigInt>, _>(request.created_before);
         for record in records.load_iter::<Record, DefaultLoadingMode>(conn)? {
@@ -48,10 +48,10 @@ pub(crate) fn dry_run(conn: &mut SqliteConnection, request: &PruneRequest) -> Re
         }
         let sessions = diesel::sql_query(format!(
             "SELECT session_id AS id, count(*) AS events, \
-                 EXISTS (SELECT 1 FROM sessions WHERE id = events.session_id AND {DOOMED}) AS is_doomed, \
+                 EXISTS (SELECT 1 FROM main.sessions WHERE id = events.session_id AND {DOOMED}) AS is_doomed, \
                  count(CASE WHEN created_at < ?3 \
-                     AND NOT EXISTS (SELECT 1 FROM sessions WHERE id = events.session_id) THEN 1 END) AS orphans \
-             FROM events GROUP BY session_id"
+                     AND NOT EXISTS (SELECT 1 FROM main.sessions WHERE id = events.session_id) THEN 1 END) AS orphans \
+             FROM main.events GROUP BY session_id"
         ))
         .bind::<Nullable<BigInt>, _>(request.destroyed_before)
         .bind::<Nullable<BigInt>, _>(request.created_before)

@@ -111,19 +111,19 @@ type AgedPlace = (BigInt, BigInt, BigInt, Nullable<Bool>);
 statement! {
     /// The newest event that has to go.
     Boundary { most: i64 } -> Place,
-    "SELECT rowid, event_index, id FROM events WHERE session_id = " { session_id as Text }
+    "SELECT rowid, event_index, id FROM main.events WHERE session_id = " { session_id as Text }
     " ORDER BY event_index DESC, id DESC, rowid DESC LIMIT 1 OFFSET " { most as BigInt }
 }
 
 statement! {
     pub(super) Events {} -> Place,
-    "SELECT rowid, event_index, id FROM events WHERE session_id = " { session_id as Text }
+    "SELECT rowid, event_index, id FROM main.events WHERE session_id = " { session_id as Text }
     " ORDER BY event_index, id, rowid"
 }
 
 statement! {
     pub(super) EventsFrom { index: Number } -> Place,
-    "SELECT rowid, event_index, id FROM events WHERE session_id = " { session_id as Text }
+    "SELECT rowid, event_index, id FROM main.events WHERE session_id = " { session_id as Text }
     " AND event_index >= " { index }
     " ORDER BY event_index, id, rowid"
 }
@@ -131,21 +131,21 @@ statement! {
 statement! {
     AgedEvents { before: Option<i64> } -> AgedPlace,
     "SELECT rowid, event_index, id, created_at < " { before as Nullable<BigInt> }
-    " FROM events WHERE session_id = " { session_id as Text }
+    " FROM main.events WHERE session_id = " { session_id as Text }
     " ORDER BY event_index, id, rowid"
 }
 
 statement! {
     AgedEventsFrom { before: Option<i64>, index: Number } -> AgedPlace,
     "SELECT rowid, event_index, id, created_at < " { before as Nullable<BigInt> }
-    " FROM events WHERE session_id = " { session_id as Text }
+    " FROM main.events WHERE session_id = " { session_id as Text }
     " AND event_index >= " { index }
     " ORDER BY event_index, id, rowid"
 }
 
 statement! {
     IsDoomed { destroyed_before: Option<i64>, created_before: Option<i64> } -> Bool,
-    "SELECT EXISTS (SELECT 1 FROM sessions WHERE id = " { session_id as Text }
+    "SELECT EXISTS (SELECT 1 FROM main.sessions WHERE id = " { session_id as Text }
     " AND (destroyed_at < " { destroyed_before as Nullable<BigInt> }
     " OR created_at < " { created_before as Nullable<BigInt> }
     "))"
@@ -236,7 +236,7 @@ impl Stage {
                 Rest::Nothing
             }
             Rule::Doomed => {
-                let last: Last = diesel::sql_query("SELECT max(rowid) AS rowid FROM sessions").get_result(conn)?;
+                let last: Last = diesel::sql_query("SELECT max(rowid) AS rowid FROM main.sessions").get_result(conn)?;
                 last.rowid.map_or(Rest::Nothing, |last| Rest::Rows(i64::MIN, last))
             }
             Rule::Orphans | Rule::Excess => Rest::Ids(None),
@@ -251,7 +251,7 @@ impl Stage {
             Rest::Nothing => return Ok(false),
             &Rest::Rows(from, upto) => {
                 let rows: Vec<SessionRow> = diesel::sql_query(format!(
-                    "SELECT rowid, id, {DOOMED} AS is_doomed FROM sessions WHERE rowid BETWEEN ?3 AND ?4 \
+                    "SELECT rowid, id, {DOOMED} AS is_doomed FROM main.sessions WHERE rowid BETWEEN ?3 AND ?4 \
                      ORDER BY rowid LIMIT {CHUNK}"
                 ))
                 .bind::<Nullable<BigInt>, _>(request.destroyed_before)
@@ -372,14 +372,14 @@ fn distinct_ids(conn: &mut SqliteConnection, after: Option<&[u8]>) -> QueryResul
     // A BLOB is greater than any text.
     let next = |after: &str| {
         format!(
-            "SELECT (SELECT session_id FROM events WHERE session_id {after} AND session_id < x'' \
+            "SELECT (SELECT session_id FROM main.events WHERE session_id {after} AND session_id < x'' \
              ORDER BY session_id LIMIT 1)"
         )
     };
     let first = next(if after.is_some() { "> CAST(? AS TEXT)" } else { ">= ''" });
     let query = diesel::sql_query(format!(
         "WITH RECURSIVE walk (id) AS ({first} UNION ALL {} FROM walk WHERE id IS NOT NULL LIMIT {CHUNK}) \
-         SELECT id, CAST(id AS BLOB) AS bytes, EXISTS (SELECT 1 FROM sessions WHERE sessions.id = walk.id) AS has_record \
+         SELECT id, CAST(id AS BLOB) AS bytes, EXISTS (SELECT 1 FROM main.sessions WHERE sessions.id = walk.id) AS has_record \
          FROM walk WHERE id IS NOT NULL",
         next("> walk.id")
     ));

@@ -39,25 +39,25 @@ pub(super) struct Stepped {
 
 statement! {
     DeleteEvent { rowid: i64 },
-    "DELETE FROM events WHERE rowid = " { rowid as BigInt } " AND session_id = " { session_id as Text }
+    "DELETE FROM main.events WHERE rowid = " { rowid as BigInt } " AND session_id = " { session_id as Text }
 }
 
 statement! {
     DeleteAgedEvent { rowid: i64, before: Option<i64> },
-    "DELETE FROM events WHERE rowid = " { rowid as BigInt } " AND session_id = " { session_id as Text }
+    "DELETE FROM main.events WHERE rowid = " { rowid as BigInt } " AND session_id = " { session_id as Text }
     " AND created_at < " { before as Nullable<BigInt> }
 }
 
 statement! {
     HasRecord {} -> Bool,
-    "SELECT EXISTS (SELECT 1 FROM sessions WHERE id = " { session_id as Text } ")"
+    "SELECT EXISTS (SELECT 1 FROM main.sessions WHERE id = " { session_id as Text } ")"
 }
 
 statement! {
     /// Not while it has events: a trigger may keep them, or somebody may go on writing.
     DeleteSession {},
-    "DELETE FROM sessions WHERE id = " { session_id as Text }
-    " AND NOT EXISTS (SELECT 1 FROM events WHERE session_id = sessions.id)"
+    "DELETE FROM main.sessions WHERE id = " { session_id as Text }
+    " AND NOT EXISTS (SELECT 1 FROM main.events WHERE session_id = sessions.id)"
 }
 
 /// Deletes as much as there is time for, each part of a session for itself.

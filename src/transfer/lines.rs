@@ -43,7 +43,9 @@ impl<R: BufRead> Lines<R> {
                 return Err(self.error(format!("it is longer than {} bytes", self.longest)));
             }
             if !self.text.trim_ascii().is_empty() {
-                return serde_json::from_slice(&self.text).map(Some).map_err(|error| self.error(without_content(error)));
+                return serde_json::from_slice(&self.text)
+                    .map(Some)
+                    .map_err(|error| self.error(without_content(error)));
             }
         }
     }

@@ -103,7 +103,7 @@ statement! {
     /// The events of other sessions that have one of the ids in a list.
     Taken { ids: &'a str } -> (Text, Text),
     "SELECT events.id, session_id FROM json_each(" { ids as Text } ") AS new \
-     CROSS JOIN events ON events.id = new.value WHERE session_id <> " { session_id as Text }
+     CROSS JOIN main.events ON events.id = new.value WHERE session_id <> " { session_id as Text }
 }
 
 /// Whether another session has an event with one of these ids; then that is the error of its line.
