@@ -10,7 +10,7 @@ use agent_session_store::{
     AsyncSessionStore, Error, ListEventsRequest, ListSessionsRequest, SessionEvent, SessionPersistDriver,
     SessionRecord, SessionStore,
 };
-use common::{Statements, TempDb, event, json, millis, session};
+use common::{Statements, TempDb, event, json, millis, session, walk_sessions};
 use proptest::prelude::*;
 
 fn walk_events(conn: &mut SqliteConnection, mut request: ListEventsRequest) -> Vec<Vec<String>> {
@@ -19,16 +19,6 @@ fn walk_events(conn: &mut SqliteConnection, mut request: ListEventsRequest) -> V
         let page = conn.list_events(&request).unwrap();
         pages.push(page.items.into_iter().map(|event| event.id).collect());
         let Some(cursor) = page.next_cursor else { return pages };
-        request = request.cursor(cursor.to_string().parse().unwrap());
-    }
-}
-
-fn walk_sessions(conn: &mut SqliteConnection, mut request: ListSessionsRequest) -> Vec<String> {
-    let mut ids = Vec::new();
-    loop {
-        let page = conn.list_sessions(&request).unwrap();
-        ids.extend(page.items.into_iter().map(|session| session.id));
-        let Some(cursor) = page.next_cursor else { return ids };
         request = request.cursor(cursor.to_string().parse().unwrap());
     }
 }

@@ -10,7 +10,7 @@ use agent_session_store::{
     Error, ListEventsRequest, ListSessionsRequest, Selection, SessionEvent, SessionPersistDriver, SessionRecord,
     SessionStats, SessionStore, contract, migrate,
 };
-use common::{Statements, TempDb, event, json, millis, session};
+use common::{Statements, TempDb, event, json, millis, session, walk_sessions};
 use proptest::prelude::*;
 
 const ENCODINGS: [&str; 3] = ["UTF-8", "UTF-16le", "UTF-16be"];
@@ -46,16 +46,6 @@ fn ids_of_events(conn: &mut SqliteConnection, mut request: ListEventsRequest) ->
     }
 }
 
-fn ids_of_sessions(conn: &mut SqliteConnection, mut request: ListSessionsRequest) -> Vec<String> {
-    let mut ids = Vec::new();
-    loop {
-        let page = conn.list_sessions(&request).unwrap();
-        ids.extend(page.items.into_iter().map(|session| session.id));
-        let Some(cursor) = page.next_cursor else { return ids };
-        request = request.cursor(cursor.to_string().parse().unwrap());
-    }
-}
-
 /// Ids that the encodings order in different ways, or that end in what a collation might leave out.
 const IN_ORDER: [&str; 16] =
     ["", "\0", " ", "  ", "10", "A", "a", "a\0", "a\u{1}", "a ", "z", "é", "Ā", "\u{ff5e}", "\u{fffd}", "😀"];
@@ -79,9 +69,9 @@ fn ids_are_in_the_order_of_utf8() {
             }
             for limit in [1, 2, 5, 16, 100] {
                 assert_eq!(ids_of_events(&mut conn, events.clone().limit(limit)), expected, "{encoding}, {limit}");
-                assert_eq!(ids_of_sessions(&mut conn, sessions.clone().limit(limit)), expected, "{encoding}, {limit}");
+                assert_eq!(walk_sessions(&mut conn, sessions.clone().limit(limit)), expected, "{encoding}, {limit}");
                 let agents = sessions.clone().agent("claude").limit(limit);
-                assert_eq!(ids_of_sessions(&mut conn, agents), expected, "{encoding}, {limit}");
+                assert_eq!(walk_sessions(&mut conn, agents), expected, "{encoding}, {limit}");
             }
         }
         let latest = conn.latest_events("é", 2, None).unwrap();
@@ -239,8 +229,8 @@ fn sessions_of_several_times_are_walked_in_any_encoding() {
         db.plain().execute_batch("UPDATE sessions SET created_at = 0.5 WHERE id IN ('b', 'z')").unwrap();
         for limit in 1..6 {
             let request = ListSessionsRequest::new().limit(limit);
-            assert_eq!(ids_of_sessions(&mut conn, request.clone()), ["Ā", "b", "z", "a", "é"], "{encoding}");
-            assert_eq!(ids_of_sessions(&mut conn, request.descending()), ["é", "a", "z", "b", "Ā"], "{encoding}");
+            assert_eq!(walk_sessions(&mut conn, request.clone()), ["Ā", "b", "z", "a", "é"], "{encoding}");
+            assert_eq!(walk_sessions(&mut conn, request.descending()), ["é", "a", "z", "b", "Ā"], "{encoding}");
         }
     }
 }

@@ -16,7 +16,7 @@ use agent_session_store::{
     Done, Error, ListEventsRequest, Progress, Result, SessionPersistDriver, SessionStore, migrate,
 };
 use common::watch::{Moment, Watch};
-use common::{Statements, TempDb, child, event, rows, session, task};
+use common::{Statements, TempDb, child, event, locked_before, rows, session, task};
 
 const HEADER: &str = "{\"format\":\"agent-session-store\",\"version\":1}\n";
 /// More than one step has, whatever the disk.
@@ -381,21 +381,6 @@ fn a_killed_import_is_finished_by_the_next() {
     println!("{half} of {rounds} had half a session");
 }
 
-/// Another connection takes the lock before a transaction begins for this time, and keeps it.
-fn locked_before(db: &TempDb, time: usize) -> impl FnMut(&str) + use<> {
-    let (path, mut left, mut lock) = (db.path(), time, None);
-    move |sql| {
-        if sql == "BEGIN IMMEDIATE" {
-            left = left.saturating_sub(1);
-            if left == 0 && lock.is_none() {
-                let other = rusqlite::Connection::open(&path).unwrap();
-                other.execute_batch("BEGIN IMMEDIATE").unwrap();
-                lock = Some(other);
-            }
-        }
-    }
-}
-
 #[test]
 fn a_lock_that_is_held_says_what_was_done_before() {
     let text = [HEADER, &lines_of("short", 2), &lines_of("long", LONG)].concat();
@@ -403,7 +388,8 @@ fn a_lock_that_is_held_says_what_was_done_before() {
         for of_store in [false, true] {
             let db = migrated();
             let result = if of_store {
-                let (look, is_open) = (Mutex::new(locked_before(&db, time)), Arc::new(AtomicBool::new(false)));
+                let (look, is_open) =
+                    (Mutex::new(locked_before(&db, "BEGIN IMMEDIATE", time)), Arc::new(AtomicBool::new(false)));
                 let is_opened = Arc::clone(&is_open);
                 let _watch = Watch::with_hook(&db, move |moment, sql| {
                     if moment == Moment::Start && is_opened.load(Ordering::Relaxed) {
@@ -414,7 +400,7 @@ fn a_lock_that_is_held_says_what_was_done_before() {
                 is_open.store(true, Ordering::Relaxed);
                 store.import(text.as_bytes())
             } else {
-                let (mut conn, mut look) = (db.connect(), locked_before(&db, time));
+                let (mut conn, mut look) = (db.connect(), locked_before(&db, "BEGIN IMMEDIATE", time));
                 conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
                     if let InstrumentationEvent::StartQuery { query, .. } = event {
                         look(&query.to_string());

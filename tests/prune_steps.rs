@@ -16,7 +16,7 @@ use agent_session_store::{
     Done, Error, PruneReport, PruneRequest, Result, SessionPersistDriver, SessionRecord, SessionStore,
 };
 use common::watch::{Moment, Watch};
-use common::{Statements, TempDb, child, event, millis, rows, session, task};
+use common::{Statements, TempDb, child, event, locked_before, millis, rows, session, task};
 
 fn report(sessions: u64, events: u64) -> PruneReport {
     PruneReport { sessions, events }
@@ -246,21 +246,6 @@ fn what_cannot_go_does_not_bring_back_what_went() {
         assert!(matches!(result, Err(Error::Database { .. })), "this time nothing was done: {result:?}");
         db.plain().execute_batch("DROP TABLE host").unwrap();
         assert_eq!(both(&db)[prune](&everything()).unwrap(), report(4, 8));
-    }
-}
-
-/// Another connection takes the lock before this statement runs for the time given, and keeps it.
-fn locked_before(db: &TempDb, statement: &'static str, time: usize) -> impl FnMut(&str) + use<> {
-    let (path, mut left, mut lock) = (db.path(), time, None);
-    move |sql| {
-        if sql == statement {
-            left = left.saturating_sub(1);
-            if left == 0 && lock.is_none() {
-                let other = rusqlite::Connection::open(&path).unwrap();
-                other.execute_batch("BEGIN IMMEDIATE").unwrap();
-                lock = Some(other);
-            }
-        }
     }
 }
 

@@ -12,7 +12,9 @@ use std::sync::{Arc, Mutex};
 
 use agent_session_store::diesel::connection::InstrumentationEvent;
 use agent_session_store::diesel::{Connection, SqliteConnection};
-use agent_session_store::{Json, Sender, SessionEvent, SessionRecord, migrate};
+use agent_session_store::{
+    Json, ListSessionsRequest, Sender, SessionEvent, SessionPersistDriver, SessionRecord, migrate,
+};
 use chrono::DateTime;
 use rusqlite::types::ValueRef;
 use tempfile::TempDir;
@@ -208,5 +210,31 @@ pub fn event(id: &str, session_id: &str, event_index: i64) -> SessionEvent {
         connection_id: "connection-1".to_owned(),
         sender: if event_index % 2 == 0 { Sender::Agent } else { Sender::Client },
         payload: json(&format!(r#"{{"jsonrpc":"2.0","id":{event_index},"method":"session/prompt"}}"#)),
+    }
+}
+
+/// Another connection takes the lock before this statement runs for the time given, and keeps it.
+pub fn locked_before(db: &TempDb, statement: &'static str, time: usize) -> impl FnMut(&str) + use<> {
+    let (path, mut left, mut lock) = (db.path(), time, None);
+    move |sql| {
+        if sql == statement {
+            left = left.saturating_sub(1);
+            if left == 0 && lock.is_none() {
+                let other = rusqlite::Connection::open(&path).unwrap();
+                other.execute_batch("BEGIN IMMEDIATE").unwrap();
+                lock = Some(other);
+            }
+        }
+    }
+}
+
+/// The ids on all pages of a listing, each page by the text of its cursor.
+pub fn walk_sessions(conn: &mut SqliteConnection, mut request: ListSessionsRequest) -> Vec<String> {
+    let mut ids = Vec::new();
+    loop {
+        let page = conn.list_sessions(&request).unwrap();
+        ids.extend(page.items.into_iter().map(|session| session.id));
+        let Some(cursor) = page.next_cursor else { return ids };
+        request = request.cursor(cursor.to_string().parse().unwrap());
     }
 }
