@@ -532,3 +532,28 @@ fn a_line_without_an_end_is_an_error() {
     assert_eq!(done, told(1, 2));
     assert_eq!(reader.consumed, start.len() as u64 + (1 << 30) + 1);
 }
+
+/// A callback that panics in the caller's transaction takes back its session, and leaves the transaction as it was.
+#[test]
+fn a_callback_that_panics_in_a_transaction_leaves_that_as_it_was() {
+    common::hush("the callback has had enough");
+    let db = migrated();
+    let mut conn = db.connect();
+    let text = [HEADER, &lines_of("short", 2), &lines_of("long", LONG)].concat();
+    conn.transaction(|conn| {
+        conn.insert_event(&event("before", "other", 1))?;
+        let import = |conn: &mut SqliteConnection| {
+            conn.import_with_progress(text.as_bytes(), |done| {
+                assert!(done.sessions < 1 || done.events < 500, "the callback has had enough")
+            })
+        };
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| import(conn))).is_err());
+        conn.insert_event(&event("after", "other", 2))
+    })
+    .unwrap();
+    assert!(conn.transaction(|_| Ok::<_, Error>(())).is_ok());
+    // Through another connection: it is committed, and nothing is open.
+    let ids = common::event_ids(&db.path());
+    assert_eq!(ids.iter().filter(|id| ["before", "after"].contains(&id.as_str())).count(), 2);
+    assert!(ids.iter().all(|id| !id.starts_with("long")), "{ids:?}");
+}

@@ -4,6 +4,7 @@
 //! the lock in hand.
 
 use std::io::BufRead;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -113,8 +114,11 @@ impl Access for Inside<'_> {
 
     fn together<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         transaction::begin(self.0)?;
-        let result = work(self);
-        transaction::end(self.0, |_| result)
+        // A callback of the host's may panic in there, and this savepoint has to end all the same.
+        match catch_unwind(AssertUnwindSafe(|| work(self))) {
+            Ok(result) => transaction::end(self.0, |_| result),
+            Err(panic) => transaction::end(self.0, |_| resume_unwind(panic)),
+        }
     }
 }
 
