@@ -29,6 +29,9 @@ pub(crate) fn backup(conn: &mut SqliteConnection, path: &Path) -> Result<()> {
     let (Some(folder), Some(name)) = (target.parent(), target.file_name()) else {
         return Err(IoError::new(ErrorKind::InvalidInput, "the path names no file").into());
     };
+    if is_unfinished(&target) {
+        return Err(IoError::new(ErrorKind::InvalidInput, "the name is that of an unfinished backup").into());
+    }
     unfinished::remove_leftovers(folder);
     let unfinished = Unfinished::begin(folder, name)?;
     // A connection that may only read its own database may write another one only without this.

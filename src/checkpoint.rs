@@ -106,7 +106,8 @@ enum Found {
 /// One of SQLite's checkpoints.
 fn run(conn: &mut SqliteConnection, mode: &str) -> QueryResult<Found> {
     let (busy, frames, moved): (i64, i64, i64) =
-        diesel::dsl::sql::<(BigInt, BigInt, BigInt)>(&format!("PRAGMA wal_checkpoint({mode})")).get_result(conn)?;
+        diesel::dsl::sql::<(BigInt, BigInt, BigInt)>(&format!("PRAGMA main.wal_checkpoint({mode})"))
+            .get_result(conn)?;
     Ok(match (u64::try_from(frames), u64::try_from(moved)) {
         (Ok(frames), Ok(moved)) => Found::Log { frames, moved, is_held_up: busy != 0 },
         _ if busy != 0 => Found::Somebody,

@@ -112,3 +112,22 @@ fn temporary_tables_of_the_same_names_are_not_ours() {
         assert_eq!(left, 10, "{verb}");
     }
 }
+
+/// A checkpoint of ours is of `main`: a host's attached log is the host's.
+#[test]
+fn a_checkpoint_leaves_an_attached_log_alone() {
+    let db = TempDb::new();
+    let mut conn = db.migrated();
+    let other = db.folder().join("other.db");
+    let host = rusqlite::Connection::open(&other).unwrap();
+    host.execute_batch("PRAGMA journal_mode = wal; PRAGMA wal_autocheckpoint = 0; CREATE TABLE host (id)").unwrap();
+    conn.batch_execute(&format!("PRAGMA journal_mode = wal; ATTACH '{}' AS other", other.display())).unwrap();
+    let size = || std::fs::metadata(db.folder().join("other.db-wal")).unwrap().len();
+    let before = size();
+    assert!(before > 0);
+    host.execute_batch("BEGIN; SELECT * FROM host").unwrap();
+    assert!(conn.checkpoint().unwrap().is_complete);
+    host.execute_batch("COMMIT").unwrap();
+    assert!(conn.checkpoint().unwrap().is_complete);
+    assert_eq!(size(), before);
+}

@@ -557,3 +557,23 @@ fn a_callback_that_panics_in_a_transaction_leaves_that_as_it_was() {
     assert_eq!(ids.iter().filter(|id| ["before", "after"].contains(&id.as_str())).count(), 2);
     assert!(ids.iter().all(|id| !id.starts_with("long")), "{ids:?}");
 }
+
+/// A trigger that ends the transaction takes only the session that it strikes.
+#[test]
+fn what_ends_the_transaction_takes_no_session_before_it() {
+    for import in 0..2 {
+        let db = migrated();
+        db.plain()
+            .execute_batch(
+                "CREATE TRIGGER host BEFORE INSERT ON events WHEN NEW.session_id = 'bad' \
+                 BEGIN SELECT RAISE(ROLLBACK, 'no'); END",
+            )
+            .unwrap();
+        let good: String = (0..20).map(|number| lines_of(&format!("good{number}"), 3)).collect();
+        let text = [HEADER, &good, &lines_of("bad", 3)].concat();
+        let error = both(&db)[import](&mut text.as_bytes()).unwrap_err();
+        let Error::Import { done, .. } = error else { panic!("{error}") };
+        assert_eq!(done, told(20, 60));
+        assert_eq!(count(&db), [20, 60]);
+    }
+}

@@ -234,9 +234,17 @@ fn what_cannot_go_does_not_bring_back_what_went() {
         let db = TempDb::new();
         drop(db.migrated());
         fill(&db, 9, 2, true);
-        db.plain()
-            .execute_batch("CREATE TABLE host (id TEXT REFERENCES sessions); INSERT INTO host VALUES ('6')")
-            .unwrap();
+        // A foreign key, or a trigger where SQLite was built so that it does not enforce any.
+        let enforces: i64 = db.plain().query_row("PRAGMA foreign_keys", [], |row| row.get(0)).unwrap();
+        let (holds, lets_go) = if enforces == 1 {
+            ("CREATE TABLE host (id TEXT REFERENCES sessions); INSERT INTO host VALUES ('6')", "DROP TABLE host")
+        } else {
+            (
+                "CREATE TRIGGER host BEFORE DELETE ON sessions WHEN OLD.id = '6' BEGIN SELECT RAISE(ABORT, 'held'); END",
+                "DROP TRIGGER host",
+            )
+        };
+        db.plain().execute_batch(holds).unwrap();
         let result = both(&db)[prune](&everything());
         let Err(Error::Unfinished { done: Done::Pruned(done), source }) = result else { panic!("{result:?}") };
         assert_eq!(done, report(5, 10));
@@ -244,7 +252,7 @@ fn what_cannot_go_does_not_bring_back_what_went() {
         assert_eq!(count(&db), [4, 8], "its own events are there still");
         let result = both(&db)[prune](&everything());
         assert!(matches!(result, Err(Error::Database { .. })), "this time nothing was done: {result:?}");
-        db.plain().execute_batch("DROP TABLE host").unwrap();
+        db.plain().execute_batch(lets_go).unwrap();
         assert_eq!(both(&db)[prune](&everything()).unwrap(), report(4, 8));
     }
 }
@@ -330,4 +338,24 @@ fn in_a_transaction_it_is_all_or_nothing() {
     conn.batch_execute("DROP TRIGGER stop").unwrap();
     let rest = conn.transaction(|conn: &mut SqliteConnection| conn.prune(&everything())).unwrap();
     assert_eq!((rest.sessions + done.sessions, rest.events + done.events), (3, 2_400));
+}
+
+/// A trigger that ends the transaction brings nothing back of what went before.
+#[test]
+fn what_ends_the_transaction_does_not_bring_back_what_went() {
+    for prune in 0..2 {
+        let db = TempDb::new();
+        drop(db.migrated());
+        fill(&db, 9, 2, true);
+        db.plain()
+            .execute_batch(
+                "CREATE TRIGGER host BEFORE DELETE ON sessions WHEN OLD.id = '6' \
+                 BEGIN SELECT RAISE(ROLLBACK, 'held'); END",
+            )
+            .unwrap();
+        let result = both(&db)[prune](&everything());
+        let Err(Error::Unfinished { done: Done::Pruned(done), .. }) = result else { panic!("{result:?}") };
+        assert_eq!(done, report(5, 10));
+        assert_eq!(count(&db), [4, 8]);
+    }
 }

@@ -67,7 +67,8 @@ pub(super) fn step(
     parts: &[Part],
     place: Place,
 ) -> Result<Stepped> {
-    let mut failure = None;
+    let (mut failure, mut struck) = (None, place.part);
+    let is_inside = transaction::is_open(conn)?;
     let stepped = transaction::atomically(conn, |conn| {
         let mut stepped = Stepped { report: PruneReport::default(), place, failure: None, began: Instant::now() };
         while let Some(part) = parts.get(stepped.place.part) {
@@ -82,7 +83,7 @@ pub(super) fn step(
                     stepped.place.row += rows;
                 }
                 Err(error) => {
-                    failure = Some(error);
+                    (failure, struck) = (Some(error), stepped.place.part);
                     break;
                 }
             }
@@ -94,7 +95,12 @@ pub(super) fn step(
     });
     match (stepped, failure) {
         (Ok(stepped), failure) => Ok(Stepped { failure, ..stepped }),
-        // It has ended the whole transaction.
+        // It has ended the whole transaction, and so brought back what went before it, which goes once more.
+        (Err(_), Some(failure)) if struck > place.part && !is_inside => {
+            let again = step(conn, request, &parts[..struck], place)?;
+            let failure = again.failure.or((again.place.part == struck).then_some(failure));
+            Ok(Stepped { failure, ..again })
+        }
         (Err(_), Some(failure)) => Err(failure),
         (Err(error), None) => Err(error),
     }

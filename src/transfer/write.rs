@@ -40,7 +40,8 @@ pub(super) struct Written {
 
 /// Writes parts from this one on, each all or nothing: as many as have so many rows, but one at least.
 pub(super) fn step(conn: &mut SqliteConnection, parts: &[Part], from: usize, most_rows: usize) -> Result<Written> {
-    let mut failure = None;
+    let (mut failure, mut struck) = (None, from);
+    let is_inside = transaction::is_open(conn)?;
     let written = transaction::atomically(conn, |conn| {
         let mut written = Written { parts: from, failure: None, began: Instant::now() };
         let mut rows = 0;
@@ -50,7 +51,7 @@ pub(super) fn step(conn: &mut SqliteConnection, parts: &[Part], from: usize, mos
                 break;
             }
             if let Err(error) = transaction::atomically(conn, |conn| write(conn, part)) {
-                failure = Some(error);
+                (failure, struck) = (Some(error), written.parts);
                 break;
             }
             written.parts += 1;
@@ -62,7 +63,12 @@ pub(super) fn step(conn: &mut SqliteConnection, parts: &[Part], from: usize, mos
     });
     match (written, failure) {
         (Ok(written), failure) => Ok(Written { failure, ..written }),
-        // It has ended the whole transaction.
+        // It has ended the whole transaction, and so undone the parts before it, which are written once more.
+        (Err(_), Some(failure)) if struck > from && !is_inside => {
+            let again = step(conn, &parts[..struck], from, most_rows)?;
+            let failure = again.failure.or((again.parts == struck).then_some(failure));
+            Ok(Written { failure, ..again })
+        }
         (Err(_), Some(failure)) => Err(failure),
         (Err(error), None) => Err(error),
     }
