@@ -37,10 +37,10 @@ const ATTEMPTS: u32 = 8;
 pub struct CheckpointReport {
     /// Whether everything is in the database file and the log is empty, which is always so without a write-ahead log.
     pub is_complete: bool,
-    /// How many frames the log holds; a frame is a page as one commit left it.
+    /// How many frames the log holds; a frame is one page as a commit left it.
     pub log_frames: u64,
-    /// How many of these are in the database file as well. What is missing is held back by a connection that reads, or
-    /// has been written since.
+    /// How many of these are in the database file as well. The rest is held back by a connection that still
+    /// reads, or was written in the meantime.
     pub moved_frames: u64,
 }
 

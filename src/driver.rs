@@ -350,7 +350,7 @@ pub trait SessionPersistDriver {
     /// ```
     fn fork_session(&mut self, from_id: &str, up_to_index: Option<i64>, new: &SessionRecord) -> Result<u64>;
 
-    /// Deletes what is old, in transactions of at most 500 rows and some ten milliseconds. After a
+    /// Deletes what is old, in transactions of about 500 rows and some ten milliseconds. After a
     /// tenth of a second of them it leaves the database to others for long enough to be seen by SQLite's busy handler, so
     /// that a write of theirs waits for less than a quarter of a second. What is found at the beginning is asked again in
     /// each transaction; a session's record goes when it has no events left.
@@ -481,8 +481,8 @@ pub trait SessionPersistDriver {
     where
         Self: Sized;
 
-    /// As [`export`](Self::export), but a row that cannot be decoded does not end it: it is left out, and `left_out` is
-    /// given the error that names it, each row's own. What is written can be imported.
+    /// As [`export`](Self::export), but a row that cannot be decoded does not end it: the row is left out, and `left_out` is
+    /// called with the error that names it, once for each such row. What is written can be imported.
     ///
     /// The events of a session whose record cannot be decoded are written as those of a session without one. Events whose
     /// `session_id` is no text belong to no session that could be named, and are left out. To count what follows, it
@@ -516,7 +516,7 @@ pub trait SessionPersistDriver {
     /// so that importing twice is the same as once, and what was there and is not in the import stays.
     ///
     /// A session is read to its end before any of it is written, and no lock is held meanwhile: 2 MB of it in memory, the
-    /// rest in a temporary file. One of up to 500 events and a megabyte is all or nothing; a longer one is
+    /// rest in a temporary file. One of up to 500 events and a megabyte is all or nothing; a longer one may be
     /// written in several transactions, so that others write in between, with its record in the last. If the process
     /// dies before, importing again finishes it. In a transaction of yours everything is part of that.
     ///

@@ -98,7 +98,9 @@ pub enum Error {
         /// The id.
         id: String,
     },
-    /// A line of an import cannot be used. The session that it belongs to was not imported; those before it were.
+    /// A line of an import cannot be used. The sessions before it were imported, and its own was not. But if a trigger or
+    /// constraint of yours refuses an event in the middle of a long session, the events before it may have been stored;
+    /// `done` counts them.
     Import {
         /// The number of the line, from 1.
         line: u64,
@@ -108,6 +110,7 @@ pub enum Error {
         source: Cause,
     },
     /// A call that works in steps failed after some of them; what they did stays. Called again, it goes on from there.
+    /// In a transaction of yours, it stays only if you commit.
     Unfinished {
         /// What was done.
         done: Done,
@@ -156,8 +159,8 @@ pub enum Error {
         /// What SQLite said.
         source: diesel::result::Error,
     },
-    /// Another connection held the lock for longer than the busy timeout. The call has stored nothing; try again. (One
-    /// that opens a file may have migrated it by then.)
+    /// Another connection held the lock for longer than the busy timeout. This call stored nothing: try again. (One that
+    /// opens a file may have migrated it by then. As the source of [`Error::Unfinished`] it speaks of the last step.)
     Busy {
         /// What SQLite said.
         source: diesel::result::Error,
@@ -174,8 +177,8 @@ pub enum Error {
     /// The call came from code that the store is running (a callback, a writer, instrumentation), and would have waited
     /// for that to end, for ever. Nothing was done; call when it has ended.
     Reentrant,
-    /// The call was interrupted by a panic on a thread of the store's, where only instrumentation of yours could have
-    /// caused one. Whether a write was stored is not known.
+    /// The call was ended by a panic in code of yours that a thread of the store was running: Diesel's instrumentation, or
+    /// the reader, writer or callback of an async export or import. Whether a write was stored is not known.
     Panicked,
     /// The operating system gave the store no thread.
     Thread {
@@ -200,9 +203,9 @@ pub enum Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Done {
-    /// These are gone.
+    /// These sessions and events were deleted.
     Pruned(PruneReport),
-    /// These are stored.
+    /// These sessions and events were stored.
     Imported(Progress),
 }
 

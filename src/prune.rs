@@ -60,8 +60,9 @@ impl PruneRequest {
 
     /// The session with this id, with its events, whether it has a record or not; each call adds one.
     ///
-    /// It goes in steps, which let other writers in between, where
-    /// [`delete_session`](crate::SessionPersistDriver::delete_session) deletes it in one piece.
+    /// It is deleted in steps that let other writers in between, whereas
+    /// [`delete_session`](crate::SessionPersistDriver::delete_session) deletes it in one piece. In a transaction of yours
+    /// there is no difference.
     ///
     /// ```
     /// # use agent_session_store::PruneRequest;

@@ -15,7 +15,7 @@ pub(crate) fn floor(value: f64) -> Option<i64> {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "Unix milliseconds, as a number, belong here")]
 enum Millis {
     Whole(i64),
     Fraction(f64),

@@ -208,10 +208,10 @@ impl SessionStoreBuilder {
     /// moved into the file and emptied as soon as those who read from it let that happen; the store's own writes wait for
     /// it, for a fifth of a second at most besides the copying. It is tried again after a tenth of a second, or after up
     /// to 30 seconds where one reader is in the way for long, such as an export: until then the log grows. A single write
-    /// may be larger, too. See [`checkpoint`](SessionStore::checkpoint) to do it at once.
+    /// may also make it larger than this. See [`checkpoint`](SessionStore::checkpoint) to do it at once.
     ///
-    /// A log that is emptied often costs time: each commit makes the file grow again. Nothing is gained by a limit below
-    /// some megabytes, as SQLite does not begin the log anew before it has 1,000 pages.
+    /// A log that is emptied often costs time: each commit makes the file grow again. Below some megabytes the space
+    /// saved is seldom worth it.
     ///
     /// ```
     /// # use agent_session_store::SessionStore;
@@ -266,6 +266,7 @@ impl SessionStoreBuilder {
     }
 
     /// Opens a database that lives in memory as long as the store, for tests. Everything goes through one connection.
+    /// [`read_only`](Self::read_only) does nothing there.
     ///
     /// # Errors
     ///

@@ -77,8 +77,9 @@ use crate::walk::walk;
 /// waker, Diesel's instrumentation. Each call works, or it is [`Error::Reentrant`](crate::Error::Reentrant) at once, where
 /// it would wait for the very call that it is made from:
 ///
-/// - during an export, everything works but [`close`](Self::close) and [`reclaim_space`](Self::reclaim_space), and
-///   with a rollback journal whatever writes; in memory everything works,
+/// - during an import, everything works; after [`close`](Self::close) it ends with [`Error::Closed`](crate::Error::Closed),
+/// - during an export, everything works but [`close`](Self::close) and [`reclaim_space`](Self::reclaim_space), and, if the
+///   file was opened with a rollback journal, whatever writes; in memory everything works,
 /// - instrumentation of a read is in the same position; that of a write may read, but not write; in memory it can do
 ///   nothing.
 ///
@@ -515,7 +516,7 @@ impl SessionStore {
     }
 
     /// Closes the store, for every clone of it: waits for the calls that were begun, moves the write-ahead log into
-    /// the file as far as other processes let it (without waiting for them, or keeping them waiting), and closes the
+    /// the file as far as other processes let it (waiting for them, or keeping writers waiting, for a twentieth of a second at most), and closes the
     /// connections. Every later call is answered with
     /// [`Error::Closed`](crate::Error::Closed), except this one, which then does nothing.
     ///
