@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel::sql_types::BigInt;
@@ -52,7 +51,7 @@ pub(crate) fn checkpoint(conn: &mut SqliteConnection) -> Result<CheckpointReport
     }
     // Right after a migration SQLite has its view of the schema to renew. Where the checkpoint has to do it, it finds
     // itself in a read transaction of its own and gives up.
-    conn.batch_execute("SELECT 1 FROM sqlite_master LIMIT 1")?;
+    pragma::read_schema(conn)?;
     let mut report = CheckpointReport::default();
     for attempt in 0..ATTEMPTS {
         match run(conn, "PASSIVE")? {

@@ -11,6 +11,11 @@ pub(crate) fn read(conn: &mut SqliteConnection, name: &str) -> QueryResult<i64> 
     diesel::dsl::sql::<BigInt>(&format!("PRAGMA {name}")).get_result(conn)
 }
 
+/// Reads the schema, which is the least that makes SQLite take up a file, its log, and what others have changed.
+pub(crate) fn read_schema(conn: &mut SqliteConnection) -> QueryResult<()> {
+    conn.batch_execute("SELECT 1 FROM main.sqlite_master LIMIT 1")
+}
+
 /// `wal`, or the name of another way.
 pub(crate) fn journal_mode(conn: &mut SqliteConnection) -> QueryResult<String> {
     diesel::dsl::sql::<Text>("PRAGMA journal_mode").get_result(conn)

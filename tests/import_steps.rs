@@ -6,17 +6,15 @@ mod common;
 
 use std::io::{BufRead, BufReader, Cursor, Read, Write};
 use std::process::{Child, ChildStdin, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use agent_session_store::diesel::connection::{InstrumentationEvent, SimpleConnection};
+use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::diesel::{Connection, SqliteConnection};
 use agent_session_store::{
     Done, Error, ListEventsRequest, Progress, Result, SessionPersistDriver, SessionStore, migrate,
 };
-use common::watch::{Moment, Watch};
-use common::{Statements, TempDb, child, event, locked_before, rows, session, task};
+use common::watch::Watch;
+use common::{Statements, TempDb, child, connection_locked_before, event, rows, session, store_locked_before, task};
 
 const HEADER: &str = "{\"format\":\"agent-session-store\",\"version\":1}\n";
 /// More than one step has, whatever the disk.
@@ -388,25 +386,9 @@ fn a_lock_that_is_held_says_what_was_done_before() {
         for of_store in [false, true] {
             let db = migrated();
             let result = if of_store {
-                let (look, is_open) =
-                    (Mutex::new(locked_before(&db, "BEGIN IMMEDIATE", time)), Arc::new(AtomicBool::new(false)));
-                let is_opened = Arc::clone(&is_open);
-                let _watch = Watch::with_hook(&db, move |moment, sql| {
-                    if moment == Moment::Start && is_opened.load(Ordering::Relaxed) {
-                        look.lock().unwrap()(sql);
-                    }
-                });
-                let store = SessionStore::builder().busy_timeout(Duration::from_millis(10)).open(db.path()).unwrap();
-                is_open.store(true, Ordering::Relaxed);
-                store.import(text.as_bytes())
+                store_locked_before(&db, "BEGIN IMMEDIATE", time).import(text.as_bytes())
             } else {
-                let (mut conn, mut look) = (db.connect(), locked_before(&db, "BEGIN IMMEDIATE", time));
-                conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
-                    if let InstrumentationEvent::StartQuery { query, .. } = event {
-                        look(&query.to_string());
-                    }
-                });
-                conn.import(text.as_bytes())
+                connection_locked_before(&db, "BEGIN IMMEDIATE", time).import(text.as_bytes())
             };
             let found = count(&db);
             match result.unwrap_err() {

@@ -6,17 +6,17 @@ mod common;
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use agent_session_store::diesel::connection::{InstrumentationEvent, SimpleConnection};
+use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::diesel::{Connection, SqliteConnection};
 use agent_session_store::{
     Done, Error, PruneReport, PruneRequest, Result, SessionPersistDriver, SessionRecord, SessionStore,
 };
-use common::watch::{Moment, Watch};
-use common::{Statements, TempDb, child, event, locked_before, millis, rows, session, task};
+use common::watch::Watch;
+use common::{
+    Statements, TempDb, child, connection_locked_before, event, millis, rows, session, store_locked_before, task,
+};
 
 fn report(sessions: u64, events: u64) -> PruneReport {
     PruneReport { sessions, events }
@@ -266,25 +266,9 @@ fn a_lock_that_is_held_says_what_was_done_before() {
             fill(&db, 1, 1_700, true);
             let request = everything().reclaim_space();
             let result = if of_store {
-                let (look, is_open) =
-                    (Mutex::new(locked_before(&db, statement, time)), Arc::new(AtomicBool::new(false)));
-                let is_opened = Arc::clone(&is_open);
-                let _watch = Watch::with_hook(&db, move |moment, sql| {
-                    if moment == Moment::Start && is_opened.load(Ordering::Relaxed) {
-                        look.lock().unwrap()(sql);
-                    }
-                });
-                let store = SessionStore::builder().busy_timeout(Duration::from_millis(10)).open(db.path()).unwrap();
-                is_open.store(true, Ordering::Relaxed);
-                store.prune(&request)
+                store_locked_before(&db, statement, time).prune(&request)
             } else {
-                let (mut conn, mut look) = (db.connect(), locked_before(&db, statement, time));
-                conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
-                    if let InstrumentationEvent::StartQuery { query, .. } = event {
-                        look(&query.to_string());
-                    }
-                });
-                conn.prune(&request)
+                connection_locked_before(&db, statement, time).prune(&request)
             };
             let gone = 1_700 - count(&db)[1];
             match result.unwrap_err() {

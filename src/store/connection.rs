@@ -5,7 +5,6 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::ConnectionError;
 use diesel::sql_types::Text;
@@ -104,7 +103,7 @@ pub(super) fn writer(location: &Location, options: &Options) -> Result<SqliteCon
 /// into the file and deletes it, unless it cannot write.
 pub(super) fn keeper(location: &Location) -> Result<SqliteConnection> {
     let mut conn = location.establish("ro", Duration::from_secs(1))?;
-    conn.batch_execute("SELECT 1 FROM sqlite_master LIMIT 1")?;
+    pragma::read_schema(&mut conn)?;
     Ok(conn)
 }
 
@@ -159,7 +158,7 @@ fn try_journal_mode(mut conn: SqliteConnection, journal_mode: JournalMode) -> Re
         JournalMode::Wal => "wal",
         JournalMode::Rollback => "delete",
     };
-    let current: String = diesel::dsl::sql::<Text>("PRAGMA journal_mode").get_result(&mut conn)?;
+    let current = pragma::journal_mode(&mut conn)?;
     if current == wanted {
         return Ok((conn, current));
     }

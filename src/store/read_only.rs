@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::{ConnectionError, DatabaseErrorKind, Error as DieselError};
 
@@ -12,6 +11,7 @@ use super::connection::Location;
 use crate::adopt;
 use crate::error::{Error, Result};
 use crate::migrations::is_current;
+use crate::pragma;
 use crate::transaction;
 use crate::uri::beside;
 
@@ -55,7 +55,7 @@ impl Traces {
         if is_empty(&self.log)
             && let Ok(mut conn) = self.location.establish("rw", Duration::ZERO)
         {
-            let _ = conn.batch_execute("SELECT 1 FROM sqlite_master LIMIT 1");
+            let _ = pragma::read_schema(&mut conn);
         }
     }
 }
