@@ -15,7 +15,7 @@ use crate::transaction;
 use declaration::{declare, edit_schema, means, table_declaration};
 use shape::{EVENTS, Plan, SESSIONS, Wanted, find, is_usable, plan, unreadable};
 
-const UP: &str = include_str!("../migrations/0000-00-00-475301_sessions_and_events/up.sql");
+const UP: &str = include_str!("../migrations/sqlite/0000-00-00-475301_sessions_and_events/up.sql");
 
 /// Where an interrupted rebuild of the reference driver leaves the events.
 const LEFTOVER: &str = "events_legacy";

@@ -16,7 +16,7 @@ use crate::pragma;
 use crate::transaction;
 use crate::waiting::{self, Schema};
 
-const EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations");
+const EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
 /// How long [`migrate`] at least tries to look at a file that is locked for another reason than a migration. A
 /// connection as it comes has no busy timeout at all, and the lock may be that of a migration which just ends.
@@ -24,7 +24,7 @@ const LEAST_WAIT: Duration = Duration::from_secs(1);
 
 /// This crate's migrations, for a host's own Diesel migration harness.
 ///
-/// They are the files of the crate's `migrations/` folder, with one difference: where the plain SQL copies tables
+/// They are the files of the crate's `migrations/sqlite/` folder, with one difference: where the plain SQL copies tables
 /// because it cannot ask for their shape, these look first, and leave tables that are as they should be where they
 /// are. They share the table `__diesel_schema_migrations` with the host's own; their versions sort before any date,
 /// so that reverting or redoing the *last* migration means the host's.

@@ -20,7 +20,7 @@ pub enum Way {
     Migrate,
     /// The embedded migrations in a host's harness.
     Harness,
-    /// The files of `migrations/`, run by Diesel without this crate's code: what the CLI does.
+    /// The files of `migrations/sqlite/`, run by Diesel without this crate's code: what the CLI does.
     PlainSql,
     /// The CLI itself.
     Cli,
@@ -56,7 +56,7 @@ pub fn has_shell() -> bool {
 }
 
 pub fn migrations_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite")
 }
 
 fn script(name: &str) -> PathBuf {
