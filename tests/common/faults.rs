@@ -1,9 +1,11 @@
 //! Faults that a process of its own is given: signals, and calls of the operating system that fail.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
+
+use super::Process;
 
 /// `strace`, to inject faults into a program; nothing where there is none or it may not trace. CI must have it.
 pub fn strace() -> Option<Command> {
@@ -30,9 +32,17 @@ pub fn under_umask(umask: &str, inner: &Command) -> Command {
     through(shell, inner)
 }
 
+/// The same program, which gets an error where it would write beyond so many blocks of a file, of 512 bytes each.
+pub fn with_file_limit(blocks: u64, inner: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    // Only as much as it can lift again itself. With the signal ignored, the write fails instead.
+    shell.args(["-c", &format!("trap '' XFSZ; ulimit -S -f {blocks}; exec \"$0\" \"$@\"")]);
+    through(shell, inner)
+}
+
 /// Sends a signal, such as `STOP`.
-pub fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status().unwrap();
+pub fn signal(process: &Process, name: &str) {
+    let status = Command::new("kill").arg(format!("-{name}")).arg(process.id().to_string()).status().unwrap();
     assert!(status.success());
 }
 
@@ -67,6 +77,17 @@ impl SmallDisk {
         None
     }
 
+    /// One with room for so many bytes.
+    pub fn of_size(bytes: u64) -> Option<Self> {
+        Self::new(&format!("size={bytes}"))
+    }
+
+    pub fn resize(&self, bytes: u64) {
+        let mut mount = Command::new("mount");
+        mount.args(["-o", &format!("remount,size={bytes}")]).arg(self.folder());
+        assert!(mount.status().unwrap().success());
+    }
+
     pub fn folder(&self) -> &Path {
         self.0.path()
     }
@@ -86,7 +107,8 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.folder()).status();
+        // Lazily: a process that another test has just started may still have a copy of a descriptor.
+        let _ = Command::new("umount").arg("-l").arg(self.folder()).status();
     }
 }
 

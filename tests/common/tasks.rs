@@ -1,7 +1,12 @@
-//! The async store as a driver: each verb is one task, waited for.
+//! An executor, and the async store as a driver: each verb is one task, waited for.
 
+use std::future::Future;
 use std::io::{BufRead, Cursor, Write};
 use std::path::Path;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 
 use agent_session_store::{
     AsyncSessionStore, CheckReport, CheckpointReport, Error, ListEventsRequest, ListPage, ListSessionsRequest,
@@ -11,6 +16,38 @@ use agent_session_store::{
 use chrono::{DateTime, Utc};
 use tokio::runtime::Runtime;
 
+/// The simplest executor there is: a future, and a thread that parks.
+pub fn block_on<T>(work: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut work = pin!(work);
+    loop {
+        match work.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// Polls a future once.
+pub fn poll<T>(work: &mut Pin<Box<impl Future<Output = T> + ?Sized>>, waker: &Waker) -> Poll<T> {
+    work.as_mut().poll(&mut Context::from_waker(waker))
+}
+
+/// One thread of Tokio's, and none to help it.
+pub fn on_one_thread<T>(work: impl Future<Output = T>) -> T {
+    one_thread().block_on(work)
+}
+
+fn one_thread() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
+}
+
 pub struct Tasks {
     store: AsyncSessionStore,
     runtime: Runtime,
@@ -18,7 +55,7 @@ pub struct Tasks {
 
 impl Tasks {
     pub fn of(store: AsyncSessionStore) -> Self {
-        Self { store, runtime: tokio::runtime::Builder::new_current_thread().build().unwrap() }
+        Self { store, runtime: one_thread() }
     }
 }
 

@@ -1,5 +1,5 @@
-//! What the fuzz targets of `fuzz/` do with the bytes they are given. The ordinary test `fuzz_corpus` runs the same
-//! functions on what was found, and on random bytes.
+//! What the fuzz targets of `fuzz/` do with the bytes they are given. The ordinary tests in `connection/fuzz_corpus.rs`
+//! run the same functions on what was found, and on random bytes.
 #![allow(dead_code, reason = "every target uses its own part of this")]
 #![allow(clippy::unwrap_used, reason = "a target that cannot set itself up has failed")]
 

@@ -1,0 +1,99 @@
+//! Calls that a database or a store refuses as it is now.
+
+use agent_session_store::diesel::Connection;
+use agent_session_store::diesel::connection::SimpleConnection;
+use agent_session_store::{Error, JournalMode, Json, Selection, SessionEvent, SessionPersistDriver, SessionStore};
+
+use super::{Case, filled, list_events};
+use crate::common::{event, session};
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "a database that was not migrated, to read from",
+        given: |db| db.plain().execute_batch("CREATE TABLE host (id TEXT)").unwrap(),
+        when: list_events,
+        is: |error| matches!(error, Error::NotMigrated { .. }),
+        says: "the database has not been migrated (no such table: main.events): \
+               call agent_session_store::migrate or run the crate's MIGRATIONS first",
+        because: &["no such table: main.events"],
+    },
+    Case {
+        name: "a database that was not migrated, to write to",
+        given: |db| db.plain().execute_batch("CREATE TABLE host (id TEXT)").unwrap(),
+        when: |db| db.connect().update_session(&session("one")),
+        is: |error| matches!(error, Error::NotMigrated { .. }),
+        says: "the database has not been migrated (no such table: main.sessions): \
+               call agent_session_store::migrate or run the crate's MIGRATIONS first",
+        because: &["no such table: main.sessions"],
+    },
+    Case {
+        name: "a database that another connection holds",
+        given: filled,
+        when: |db| {
+            let holder = db.plain();
+            holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+            let result = db.connect().insert_event(&event("e2", "one", 2));
+            holder.execute_batch("ROLLBACK").unwrap();
+            result
+        },
+        is: |error| matches!(error, Error::Busy { .. }),
+        says: "another connection held the database for too long: database is locked",
+        because: &["database is locked"],
+    },
+    Case {
+        name: "a database that may not grow",
+        given: filled,
+        when: |db| {
+            let mut conn = db.connect();
+            conn.batch_execute("PRAGMA max_page_count = 1").unwrap();
+            let payload = Json::new(&"x".repeat(100_000))?;
+            conn.insert_event(&SessionEvent { payload, ..event("e2", "one", 2) })
+        },
+        is: |error| matches!(error, Error::DiskFull { .. }),
+        says: "there is no space left for the database: database or disk is full",
+        because: &["database or disk is full"],
+    },
+    Case {
+        name: "a store that is called from inside a call that it would wait for",
+        given: |db| {
+            let store = SessionStore::builder().journal_mode(JournalMode::Rollback);
+            store.open(db.path()).unwrap().update_session(&session("one")).unwrap();
+        },
+        when: |db| {
+            let store = SessionStore::builder().journal_mode(JournalMode::Rollback);
+            let store = store.open(db.path()).unwrap();
+            let mut inside = Ok(());
+            let everything = Selection::all();
+            store.export_with_progress(std::io::sink(), &everything, |_| inside = store.close())?;
+            inside
+        },
+        is: |error| matches!(error, Error::Reentrant),
+        says: "the store was called from inside another call of it, which this one would wait for: \
+               make it when that has returned",
+        because: &[],
+    },
+    Case {
+        name: "a checkpoint by a store that only reads",
+        given: filled,
+        when: |db| SessionStore::builder().read_only(true).open(db.path())?.checkpoint().map(drop),
+        is: |error| matches!(error, Error::ReadOnly { .. }),
+        says: "the database cannot be written to: attempt to write a readonly database",
+        because: &["attempt to write a readonly database"],
+    },
+    Case {
+        name: "a checkpoint within a transaction",
+        given: filled,
+        when: |db| db.connect().transaction(|conn| conn.checkpoint().map(drop)),
+        is: |error| matches!(error, Error::Database { .. }),
+        says: "the database reported an error: cannot checkpoint from within a transaction",
+        because: &["cannot checkpoint from within a transaction"],
+    },
+    Case {
+        name: "anything else",
+        given: filled_then!("CREATE TRIGGER no BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'not today'); END"),
+        when: |db| db.connect().insert_event(&event("e2", "one", 2)),
+        is: |error| matches!(error, Error::Database { .. }),
+        says: "the database reported an error: not today",
+        because: &["not today"],
+    },
+];

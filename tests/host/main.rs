@@ -1,0 +1,16 @@
+//! What an application brings along: its tables and migrations, its triggers, its attached databases, and code of its own
+//! that is called.
+#![expect(clippy::unwrap_used, reason = "a test says what it expects")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod app;
+#[cfg(feature = "async")]
+mod async_callbacks;
+mod attached;
+mod callbacks;
+mod instrumented;
+mod migrations;
+mod triggers;
+mod triggers_in_transactions;

@@ -1,0 +1,22 @@
+//! Bringing a file of any shape up to date, whatever it holds and whatever happens meanwhile.
+#![expect(clippy::unwrap_used, reason = "a test says what it expects")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod adoption;
+mod attached;
+mod both_ways;
+mod fixtures;
+mod incomplete;
+#[cfg(unix)]
+mod interruption;
+mod layout;
+mod matrix;
+mod migrate;
+mod property;
+mod references;
+mod refusal;
+mod regardless;
+#[cfg(unix)]
+mod regardless_no_room;
