@@ -1,30 +1,15 @@
 //! The store's face for tasks.
 
 use std::fmt;
-use std::future::poll_fn;
-use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
-use chrono::{DateTime, Utc};
-use diesel::SqliteConnection;
-
-use super::inside::{Use, is_inside, refuse};
-use super::verbs::{argument_type, forwarded_verbs, from_owned};
+use super::blocking::SessionStore;
+use super::builder::SessionStoreBuilder;
+use super::engine::{Connection, Engine, StoreEngine};
+use super::reentrance::{Activity, is_inside, refuse};
 use super::workers::Workers;
-use super::{SessionStore, SessionStoreBuilder};
-use crate::append::NewEvent;
-use crate::checkpoint::CheckpointReport;
-use crate::driver::SessionPersistDriver;
-use crate::error::{Error, Result};
-use crate::event::SessionEvent;
-use crate::inspect::{CheckReport, SessionStats, Stats};
-use crate::page::ListPage;
-use crate::prune::{PruneReport, PruneRequest};
-use crate::request::{ListEventsRequest, ListSessionsRequest};
-use crate::session::SessionRecord;
-use crate::transfer::{Progress, Selection};
-use crate::walk::Walk;
+use crate::error::Result;
 
 /// [`SessionStore`] for async code: the same verbs as `async fn`, on any runtime and any number of tasks.
 ///
@@ -68,17 +53,17 @@ use crate::walk::Walk;
 /// ```
 #[derive(Clone)]
 pub struct AsyncSessionStore {
-    store: SessionStore,
-    threads: Arc<Threads>,
+    pub(super) store: SessionStore,
+    pub(super) threads: Arc<Threads>,
 }
 
 /// Each kind of work has its own, since work of one kind may wait for work of another.
-struct Threads {
+pub(super) struct Threads {
     reading: Workers,
-    exporting: Workers,
-    importing: Workers,
-    copying: Workers,
-    tidying: Workers,
+    pub(super) exporting: Workers,
+    pub(super) importing: Workers,
+    pub(super) copying: Workers,
+    pub(super) tidying: Workers,
     closing: Workers,
 }
 
@@ -118,280 +103,6 @@ impl AsyncSessionStore {
         SessionStore::open_in_memory().map(Self::from)
     }
 
-    /// As [`SessionStore::get_session`].
-    ///
-    /// # Errors
-    ///
-    /// As [`SessionStore::get_session`].
-    ///
-    /// ```
-    /// # use agent_session_store::AsyncSessionStore;
-    /// # async fn example(store: AsyncSessionStore) -> Result<(), agent_session_store::Error> {
-    /// let session = store.get_session("session-1").await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn get_session(&self, id: &str) -> Result<Option<SessionRecord>> {
-        let id = id.to_owned();
-        self.read(move |conn| conn.get_session(&id)).await
-    }
-
-    /// As [`SessionStore::list_sessions`].
-    ///
-    /// # Errors
-    ///
-    /// As [`SessionStore::list_sessions`].
-    ///
-    /// ```
-    /// # use agent_session_store::{AsyncSessionStore, ListSessionsRequest};
-    /// # async fn example(store: AsyncSessionStore) -> Result<(), agent_session_store::Error> {
-    /// let page = store.list_sessions(&ListSessionsRequest::new()).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn list_sessions(&self, request: &ListSessionsRequest) -> Result<ListPage<SessionRecord>> {
-        let request = request.clone();
-        self.read(move |conn| conn.list_sessions(&request)).await
-    }
-
-    /// As [`SessionStore::update_session`].
-    ///
-    /// # Errors
-    ///
-    /// As [`SessionStore::update_session`].
-    ///
-    /// ```
-    /// # use agent_session_store::{AsyncSessionStore, SessionRecord};
-    /// # async fn example(store: AsyncSessionStore, session: SessionRecord) -> Result<(), agent_session_store::Error> {
-    /// store.update_session(&session).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn update_session(&self, session: &SessionRecord) -> Result<()> {
-        let session = session.clone();
-        self.write(move |conn| conn.update_session(&session)).await
-    }
-
-    /// As [`SessionStore::list_events`].
-    ///
-    /// # Errors
-    ///
-    /// As [`SessionStore::list_events`].
-    ///
-    /// ```
-    /// # use agent_session_store::{AsyncSessionStore, ListEventsRequest};
-    /// # async fn example(store: AsyncSessionStore) -> Result<(), agent_session_store::Error> {
-    /// let page = store.list_events(&ListEventsRequest::new("session-1")).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn list_events(&self, request: &ListEventsRequest) -> Result<ListPage<SessionEvent>> {
-        let request = request.clone();
-        self.read(move |conn| conn.list_events(&request)).await
-    }
-
-    /// As [`SessionStore::insert_event`].
-    ///
-    /// # Errors
-    ///
-    /// As [`SessionStore::insert_event`].
-    ///
-    /// ```
-    /// # use agent_session_store::{AsyncSessionStore, SessionEvent};
-    /// # async fn example(store: AsyncSessionStore, event: SessionEvent) -> Result<(), agent_session_store::Error> {
-    /// store.insert_event(&event).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn insert_event(&self, event: &SessionEvent) -> Result<()> {
-        let event = event.clone();
-        self.write(move |conn| conn.insert_event(&event)).await
-    }
-
-    /// As [`SessionStore::insert_events`].
-    ///
-    /// # Errors
-    ///
-    /// As [`SessionStore::insert_events`].
-    ///
-    /// ```
-    /// # use agent_session_store::{AsyncSessionStore, SessionEvent};
-    /// # async fn example(store: AsyncSessionStore, events: Vec<SessionEvent>) -> Result<(), agent_session_store::Error> {
-    /// store.insert_events(&events).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn insert_events(&self, events: &[SessionEvent]) -> Result<()> {
-        let events = events.to_vec();
-        self.write(move |conn| conn.insert_events(&events)).await
-    }
-
-    /// All events of a listing, read page by page as they are asked for; the limit of the request is the size of the
-    /// pages, and one page is in memory. An event that cannot be decoded is an error in its place, and no end.
-    ///
-    /// ```
-    /// # use agent_session_store::{AsyncSessionStore, ListEventsRequest};
-    /// # async fn example(store: AsyncSessionStore) -> Result<(), agent_session_store::Error> {
-    /// let mut events = store.events(ListEventsRequest::new("session-1"));
-    /// while let Some(event) = events.next().await? {
-    ///     println!("{}", event.payload);
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn events(&self, request: ListEventsRequest) -> AsyncEvents {
-        AsyncEvents { store: self.clone(), walk: Walk::new(request) }
-    }
-
-    /// As [`SessionStore::prune`].
-    ///
-    /// # Errors
-    ///
-    /// As [`SessionStore::prune`].
-    ///
-    /// ```
-    /// # use agent_session_store::{AsyncSessionStore, PruneRequest};
-    /// # async fn example(store: AsyncSessionStore) -> Result<(), agent_session_store::Error> {
-    /// let report = store.prune(&PruneRequest::new().max_events_per_session(10_000)).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn prune(&self, request: &PruneRequest) -> Result<PruneReport> {
-        let (store, request) = (self.store.clone(), request.clone());
-        self.on_a_thread(&self.threads.tidying, move || store.prune(&request)).await
-    }
-
-    /// As [`SessionStore::reclaim_space`].
-    ///
-    /// # Errors
-    ///
-    /// As [`SessionStore::reclaim_space`].
-    ///
-    /// ```
-    /// # use agent_session_store::AsyncSessionStore;
-    /// # async fn example(store: AsyncSessionStore) -> Result<(), agent_session_store::Error> {
-    /// store.reclaim_space().await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn reclaim_space(&self) -> Result<()> {
-        let store = self.store.clone();
-        self.on_a_thread(&self.threads.tidying, move || store.reclaim_space()).await
-    }
-
-    /// As [`SessionStore::checkpoint`].
-    ///
-    /// # Errors
-    ///
-    /// As [`SessionStore::checkpoint`].
-    ///
-    /// ```
-    /// # use agent_session_store::AsyncSessionStore;
-    /// # async fn example(store: AsyncSessionStore) -> Result<(), agent_session_store::Error> {
-    /// let report = store.checkpoint().await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn checkpoint(&self) -> Result<CheckpointReport> {
-        let store = self.store.clone();
-        self.on_a_thread(&self.threads.tidying, move || store.checkpoint()).await
-    }
-
-    /// As [`SessionStore::export_with_progress`], on a thread of its own, which the writer comes back from.
-    ///
-    /// # Errors
-    ///
-    /// As [`SessionStore::export`].
-    ///
-    /// ```
-    /// # use agent_session_store::{AsyncSessionStore, Selection};
-    /// # async fn example(store: AsyncSessionStore) -> Result<(), agent_session_store::Error> {
-    /// let (lines, done) = store.export(Vec::new(), Selection::all(), |_| {}).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn export<W: Write + Send + 'static>(
-        &self,
-        mut writer: W,
-        selection: Selection,
-        progress: impl FnMut(Progress) + Send + 'static,
-    ) -> Result<(W, Progress)> {
-        let store = self.store.clone();
-        self.on_a_thread(&self.threads.exporting, move || {
-            let done = store.export_with_progress(&mut writer, &selection, progress)?;
-            Ok((writer, done))
-        })
-        .await
-    }
-
-    /// As [`SessionStore::export_readable`], on a thread of its own, which the writer comes back from.
-    ///
-    /// # Errors
-    ///
-    /// As [`SessionStore::export_readable`].
-    ///
-    /// ```
-    /// # use agent_session_store::{AsyncSessionStore, Selection};
-    /// # async fn example(store: AsyncSessionStore) -> Result<(), agent_session_store::Error> {
-    /// let (lines, done) = store.export_readable(Vec::new(), Selection::all(), |row| eprintln!("{row}")).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn export_readable<W: Write + Send + 'static>(
-        &self,
-        mut writer: W,
-        selection: Selection,
-        left_out: impl FnMut(Error) + Send + 'static,
-    ) -> Result<(W, Progress)> {
-        let store = self.store.clone();
-        self.on_a_thread(&self.threads.exporting, move || {
-            let done = store.export_readable(&mut writer, &selection, left_out)?;
-            Ok((writer, done))
-        })
-        .await
-    }
-
-    /// As [`SessionStore::import_with_progress`], on a thread of its own.
-    ///
-    /// # Errors
-    ///
-    /// As [`SessionStore::import`].
-    ///
-    /// ```
-    /// # use agent_session_store::AsyncSessionStore;
-    /// # async fn example(store: AsyncSessionStore) -> Result<(), Box<dyn std::error::Error>> {
-    /// let file = std::fs::File::open("sessions.jsonl")?;
-    /// let done = store.import(std::io::BufReader::new(file), |_| {}).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn import<R: BufRead + Send + 'static>(
-        &self,
-        reader: R,
-        progress: impl FnMut(Progress) + Send + 'static,
-    ) -> Result<Progress> {
-        let store = self.store.clone();
-        self.on_a_thread(&self.threads.importing, move || store.import_with_progress(reader, progress)).await
-    }
-
-    /// As [`SessionStore::backup_to`].
-    ///
-    /// # Errors
-    ///
-    /// As [`SessionStore::backup_to`].
-    ///
-    /// ```
-    /// # use agent_session_store::AsyncSessionStore;
-    /// # async fn example(store: AsyncSessionStore) -> Result<(), agent_session_store::Error> {
-    /// store.backup_to("copy.db").await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn backup_to(&self, path: impl Into<PathBuf>) -> Result<()> {
-        let (store, path) = (self.store.clone(), path.into());
-        self.on_a_thread(&self.threads.copying, move || store.backup_to(path)).await
-    }
-
     /// As [`SessionStore::close`].
     ///
     /// # Errors
@@ -406,118 +117,55 @@ impl AsyncSessionStore {
     /// # }
     /// ```
     pub async fn close(&self) -> Result<()> {
-        refuse(self.store.0.id, &[Use::Reading, Use::Writing, Use::Closing])?;
+        refuse(self.engine().id(), &[Activity::Reading, Activity::Writing, Activity::Closing])?;
         let store = self.store.clone();
         self.threads.closing.run(move || store.close()).await
     }
 
-    async fn read<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut SqliteConnection) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        if is_inside(self.store.0.id, &[Use::Reading, Use::Writing]) {
-            return self.store.0.read(work);
-        }
-        // Not the store itself, which closes when the last clone is dropped.
-        let connections = Arc::clone(&self.store.0);
-        self.threads.reading.run(move || connections.read(work)).await
+    fn engine(&self) -> &Engine {
+        &self.store.0.engine
     }
 
-    async fn write<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
-        work: impl FnMut(&mut SqliteConnection) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let mut work = Some(work);
-        let writer = &self.store.0.writer;
-        let mut place = writer.place();
-        let ticket = poll_fn(|context| writer.poll_submit(context, &mut place, &mut work)).await?;
-        drop(place);
-        ticket.await
+        if is_inside(self.engine().id(), &[Activity::Reading, Activity::Writing]) {
+            return self.engine().read(work);
+        }
+        // Not the store itself, which closes when the last clone is dropped.
+        let open = Arc::clone(&self.store.0);
+        self.threads.reading.run(move || open.engine.read(work)).await
+    }
+
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.engine().writer().write_queued(work).await
     }
 
     /// Does something that takes long: on one of these threads, or, in the middle of another call, here, since that may
     /// be the last of them.
-    async fn on_a_thread<T: Send + 'static>(
+    pub(super) async fn on_a_thread<T: Send + 'static>(
         &self,
         threads: &Workers,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        if is_inside(self.store.0.id, &[Use::Reading, Use::Writing, Use::Working]) {
+        if is_inside(self.engine().id(), &[Activity::Reading, Activity::Writing, Activity::Working]) {
             return work();
         }
         threads.run(work).await
     }
 }
 
-macro_rules! forward {
-    ($($kind:ident $verb:ident($($how:ident $argument:ident: $type:ty),*) -> $answer:ty, $example:literal;)*) => {
-        impl AsyncSessionStore {
-            $(
-                #[doc = concat!("As [`SessionStore::", stringify!($verb), "`].")]
-                ///
-                /// # Errors
-                ///
-                #[doc = concat!("As [`SessionStore::", stringify!($verb), "`].")]
-                ///
-                /// ```
-                /// # use agent_session_store::{AsyncSessionStore, Error, SessionRecord};
-                /// # async fn example(store: AsyncSessionStore, new: SessionRecord) -> Result<(), Error> {
-                #[doc = concat!("let answer = store.", stringify!($verb), "(", $example, ").await?;")]
-                /// # Ok(())
-                /// # }
-                /// ```
-                pub async fn $verb(&self, $($argument: argument_type!($how $type)),*) -> Result<$answer> {
-                    $(let $argument = $argument.to_owned();)*
-                    self.$kind(move |conn| conn.$verb($(from_owned!($how $argument)),*)).await
-                }
-            )*
-        }
-    };
-}
-
-forwarded_verbs!(forward);
-
-/// The events of a listing, for a task; made by [`AsyncSessionStore::events`].
-#[derive(Debug)]
-pub struct AsyncEvents {
-    store: AsyncSessionStore,
-    walk: Walk<ListEventsRequest, SessionEvent>,
-}
-
-impl AsyncEvents {
-    /// The next event; `None` after the last one. Dropping the future loses none.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Decode`] in the place of an event that cannot be decoded; asked again, it goes on with the one after it.
-    /// Any other error of [`AsyncSessionStore::list_events`] ends the listing.
-    ///
-    /// ```
-    /// # use agent_session_store::{AsyncSessionStore, ListEventsRequest};
-    /// # async fn example(store: AsyncSessionStore) -> Result<(), agent_session_store::Error> {
-    /// let first = store.events(ListEventsRequest::new("session-1")).next().await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn next(&mut self) -> Result<Option<SessionEvent>> {
-        loop {
-            if let Some(event) = self.walk.pop() {
-                return event.map(Some);
-            }
-            let Some(request) = self.walk.request() else { return Ok(None) };
-            // The request stays where it is until the page is there: the future may be dropped, and made again.
-            let answer = self.store.list_events(request).await;
-            self.walk.answer(answer);
-        }
-    }
-}
-
 impl From<SessionStore> for AsyncSessionStore {
     /// The same store, for tasks.
     fn from(store: SessionStore) -> Self {
-        let long = |limit, name| Workers::new(limit, name, Some(store.0.id));
+        let engine = &store.0.engine;
+        let long = |limit, name| Workers::new(limit, name, Some(engine.id()));
         let threads = Threads {
-            reading: Workers::new(store.0.readers.limit(), "agent-session-store-reads", None),
+            reading: Workers::new(engine.reading_connections(), "agent-session-store-reads", None),
             exporting: long(16, "agent-session-store-export"),
             importing: long(16, "agent-session-store-import"),
             copying: long(4, "agent-session-store-backup"),

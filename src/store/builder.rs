@@ -3,67 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::SessionStore;
-use super::connection::Location;
+use super::blocking::SessionStore;
+use super::engine::Engine;
+use super::options::{Durability, JournalMode, Options};
 use crate::error::Result;
-
-/// What an acknowledged write survives.
-///
-/// ```
-/// use agent_session_store::{Durability, SessionStore};
-/// # let folder = tempfile::tempdir().unwrap();
-/// # let path = folder.path().join("sessions.db");
-///
-/// let store = SessionStore::builder().durability(Durability::Normal).open(path)?;
-/// # Ok::<(), agent_session_store::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// Power loss, and a crash of the operating system: SQLite's `synchronous = EXTRA`, which with a write-ahead log
-    /// is the same as `FULL`. Every commit waits for the disk, for between a tenth of a millisecond and tens of
-    /// milliseconds; writes that wait at the same time share one commit.
-    #[default]
-    Full,
-    /// A crash or kill of the process: `synchronous = NORMAL`. A commit does not wait for the disk. After power loss
-    /// or a crash of the operating system the file is intact, but the last writes before it may be missing. With a
-    /// rollback journal this is the same as `Full`: less would not keep the file intact on every disk.
-    Normal,
-}
-
-/// How SQLite keeps a transaction apart until it is committed.
-///
-/// ```
-/// use agent_session_store::{JournalMode, SessionStore};
-/// # let folder = tempfile::tempdir().unwrap();
-/// # let path = folder.path().join("sessions.db");
-///
-/// let store = SessionStore::builder().journal_mode(JournalMode::Rollback).open(path)?;
-/// # Ok::<(), agent_session_store::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum JournalMode {
-    /// A write-ahead log, in two files beside the database (`-wal`, `-shm`): readers and the writer do not wait for
-    /// each other, and a commit is one disk sync. All processes must be on one machine. Where the file system cannot
-    /// do it, SQLite stays with the rollback journal.
-    #[default]
-    Wal,
-    /// A rollback journal (SQLite's `DELETE`), for network file systems and files that other programs copy while they
-    /// are open. A commit is two to four disk syncs, and readers and the writer wait for each other.
-    Rollback,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Options {
-    pub(super) durability: Durability,
-    pub(super) journal_mode: JournalMode,
-    pub(super) busy_timeout: Duration,
-    pub(super) readers: usize,
-    pub(super) create: bool,
-    pub(super) read_only: bool,
-    pub(super) file_mode: u32,
-    pub(super) log_size_limit: u64,
-    pub(super) auto_checkpoint: bool,
-}
 
 /// The choices that [`SessionStore::open`] makes, one by one.
 ///
@@ -76,25 +19,9 @@ pub(super) struct Options {
 /// let store = SessionStore::builder().busy_timeout(Duration::from_secs(10)).readers(8).open(path)?;
 /// # Ok::<(), agent_session_store::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct SessionStoreBuilder(Options);
-
-impl Default for SessionStoreBuilder {
-    fn default() -> Self {
-        Self(Options {
-            durability: Durability::default(),
-            journal_mode: JournalMode::default(),
-            busy_timeout: Duration::from_secs(5),
-            readers: 4,
-            create: true,
-            read_only: false,
-            file_mode: 0o600,
-            log_size_limit: 64 << 20,
-            auto_checkpoint: true,
-        })
-    }
-}
 
 impl SessionStoreBuilder {
     /// What an acknowledged write survives; [`Durability::Full`] unless set.
@@ -257,12 +184,7 @@ impl SessionStoreBuilder {
     /// # Ok::<(), agent_session_store::Error>(())
     /// ```
     pub fn open(self, path: impl AsRef<Path>) -> Result<SessionStore> {
-        let path = path.as_ref();
-        if path.as_os_str() == ":memory:" {
-            return self.open_in_memory();
-        }
-        let location = Location::file(path, self.0.file_mode)?;
-        SessionStore::establish(location, self.0)
+        Engine::open(path.as_ref(), self.0).map(SessionStore::over)
     }
 
     /// Opens a database that lives in memory as long as the store, for tests. Everything goes through one connection.
@@ -278,6 +200,18 @@ impl SessionStoreBuilder {
     /// # Ok::<(), agent_session_store::Error>(())
     /// ```
     pub fn open_in_memory(self) -> Result<SessionStore> {
-        SessionStore::establish(Location::Memory, Options { read_only: false, ..self.0 })
+        Engine::open_in_memory(self.0).map(SessionStore::over)
+    }
+}
+
+impl SessionStore {
+    /// Opens a store in another way than [`SessionStore::open`] does.
+    ///
+    /// ```
+    /// # use agent_session_store::SessionStore;
+    /// let builder = SessionStore::builder().readers(8);
+    /// ```
+    pub fn builder() -> SessionStoreBuilder {
+        SessionStoreBuilder::default()
     }
 }

@@ -5,11 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::inside::{Inside, StoreId, Use};
+use super::reentrance::{Activity, ActivityGuard, StoreId};
 use super::ticket::ticket;
 use crate::error::{Error, Result};
 
-type Job = Box<dyn FnOnce() + Send>;
+type Work = Box<dyn FnOnce() + Send>;
 
 /// How long a thread waits for more work before it ends.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,14 +25,14 @@ pub(super) struct Workers {
 
 #[derive(Default)]
 struct Shared {
-    queue: Mutex<Queue>,
+    queue: Mutex<Backlog>,
     filled: Condvar,
 }
 
 #[derive(Default)]
-struct Queue {
+struct Backlog {
     /// By number, in the order in which they came; those that are given up leave the queue from any place.
-    jobs: BTreeMap<u64, Job>,
+    waiting: BTreeMap<u64, Work>,
     last_number: u64,
     threads: usize,
     idle: usize,
@@ -49,7 +49,7 @@ impl Workers {
         let (promise, ticket) = ticket();
         let store = self.store;
         let work = move || {
-            let _inside = store.map(|store| Inside::enter(store, Use::Working));
+            let _inside = store.map(|store| ActivityGuard::enter(store, Activity::Working));
             work()
         };
         let mut turn = self.submit(Box::new(move || promise.answer(work())))?;
@@ -58,9 +58,9 @@ impl Workers {
         answer
     }
 
-    fn submit(&self, job: Job) -> Result<Turn<'_>> {
+    fn submit(&self, work: Work) -> Result<Turn<'_>> {
         let mut queue = self.shared.queue();
-        if queue.idle <= queue.jobs.len() && queue.threads < self.limit {
+        if queue.idle <= queue.waiting.len() && queue.threads < self.limit {
             let shared = Arc::clone(&self.shared);
             let thread = std::thread::Builder::new().name(self.name.to_owned());
             match thread.spawn(move || shared.run()) {
@@ -75,7 +75,7 @@ impl Workers {
         }
         queue.last_number += 1;
         let number = queue.last_number;
-        queue.jobs.insert(number, job);
+        queue.waiting.insert(number, work);
         drop(queue);
         self.shared.filled.notify_one();
         Ok(Turn { shared: &self.shared, number: Some(number) })
@@ -89,7 +89,7 @@ impl Drop for Workers {
     }
 }
 
-/// A job that may still be waiting. It leaves the queue when this is dropped.
+/// Work that may still be waiting. It leaves the queue when this is dropped.
 struct Turn<'a> {
     shared: &'a Shared,
     number: Option<u64>,
@@ -99,23 +99,23 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if let Some(number) = self.number {
             // What it was to do goes after the lock: a writer, a callback, perhaps the last clone of a store.
-            let _job = self.shared.queue().jobs.remove(&number);
+            let _work = self.shared.queue().waiting.remove(&number);
         }
     }
 }
 
 impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    fn queue(&self) -> MutexGuard<'_, Backlog> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn run(&self) {
         let mut queue = self.queue();
         loop {
-            if let Some((_, job)) = queue.jobs.pop_first() {
+            if let Some((_, work)) = queue.waiting.pop_first() {
                 drop(queue);
-                // A panic (of the host's code) answers the one who waits for this job, and nobody else.
-                let _ = catch_unwind(AssertUnwindSafe(job));
+                // A panic (of the host's code) answers the one who waits for this work, and nobody else.
+                let _ = catch_unwind(AssertUnwindSafe(work));
                 queue = self.queue();
                 continue;
             }
@@ -124,7 +124,7 @@ impl Shared {
                 let (again, waited) = self.filled.wait_timeout(queue, PATIENCE).unwrap_or_else(PoisonError::into_inner);
                 queue = again;
                 queue.idle -= 1;
-                if !waited.timed_out() || !queue.jobs.is_empty() {
+                if !waited.timed_out() || !queue.waiting.is_empty() {
                     continue;
                 }
             }

@@ -2,25 +2,20 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use diesel::SqliteConnection;
-
-use super::builder::Options;
-use super::connection::{self, Location};
-use super::inside::{Inside, StoreId, Use, is_inside};
+use super::reentrance::{Activity, ActivityGuard, StoreId, is_inside};
 use crate::error::{Error, Result};
 
-pub(super) struct Readers {
+pub(super) struct ReaderPool<C> {
     id: StoreId,
-    location: Location,
-    options: Options,
-    pool: Mutex<Pool>,
+    limit: usize,
+    open: Box<dyn Fn() -> Result<C> + Send + Sync>,
+    pool: Mutex<Pool<C>>,
     /// A connection was given back, or the pool was closed.
     freed: Condvar,
 }
 
-#[derive(Default)]
-struct Pool {
-    idle: Vec<SqliteConnection>,
+struct Pool<C> {
+    idle: Vec<C>,
     /// Those that count for the limit.
     in_use: usize,
     /// Those that do not.
@@ -31,29 +26,30 @@ struct Pool {
     is_closed: bool,
 }
 
-impl Readers {
-    pub(super) fn new(id: StoreId, location: Location, options: Options) -> Self {
-        Self { id, location, options, pool: Mutex::default(), freed: Condvar::new() }
+impl<C> ReaderPool<C> {
+    pub(super) fn new(id: StoreId, limit: usize, open: impl Fn() -> Result<C> + Send + Sync + 'static) -> Self {
+        let pool = Pool { idle: Vec::new(), in_use: 0, aside: 0, waiting: 0, is_closed: false };
+        Self { id, limit, open: Box::new(open), pool: Mutex::new(pool), freed: Condvar::new() }
     }
 
     /// How many connections there may be.
     #[cfg(feature = "async")]
     pub(super) fn limit(&self) -> usize {
-        self.options.readers
+        self.limit
     }
 
-    fn pool(&self) -> MutexGuard<'_, Pool> {
+    fn pool(&self) -> MutexGuard<'_, Pool<C>> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads with a connection of its own, as soon as one is free.
-    pub(super) fn with<T>(&self, work: impl FnOnce(&mut SqliteConnection) -> Result<T>) -> Result<T> {
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut C) -> Result<T>) -> Result<T> {
         // Who holds a connection must not wait for another: the others may be waiting for this one.
-        if is_inside(self.id, &[Use::Reading, Use::Writing, Use::Emptying]) {
+        if is_inside(self.id, &[Activity::Reading, Activity::Writing, Activity::Emptying]) {
             return self.aside(work);
         }
         let mut pool = self.pool();
-        while pool.idle.is_empty() && pool.in_use >= self.options.readers && !pool.is_closed {
+        while pool.idle.is_empty() && pool.in_use >= self.limit && !pool.is_closed {
             pool = self.wait(pool);
         }
         if pool.is_closed {
@@ -64,7 +60,7 @@ impl Readers {
     }
 
     /// The same for what may take long, or calls code of the host's meanwhile. It does not wait and takes no place.
-    pub(super) fn aside<T>(&self, work: impl FnOnce(&mut SqliteConnection) -> Result<T>) -> Result<T> {
+    pub(super) fn aside<T>(&self, work: impl FnOnce(&mut C) -> Result<T>) -> Result<T> {
         let mut pool = self.pool();
         if pool.is_closed {
             return Err(Error::Closed);
@@ -75,19 +71,19 @@ impl Readers {
 
     fn lend<T>(
         &self,
-        mut pool: MutexGuard<'_, Pool>,
+        mut pool: MutexGuard<'_, Pool<C>>,
         counts: bool,
-        work: impl FnOnce(&mut SqliteConnection) -> Result<T>,
+        work: impl FnOnce(&mut C) -> Result<T>,
     ) -> Result<T> {
-        let conn = pool.idle.pop();
+        let connection = pool.idle.pop();
         drop(pool);
-        let _inside = Inside::enter(self.id, Use::Reading);
-        let mut loan = Loan { readers: self, conn, counts };
-        let conn = match &mut loan.conn {
-            Some(conn) => conn,
-            empty => empty.insert(connection::reader(&self.location, &self.options)?),
+        let _inside = ActivityGuard::enter(self.id, Activity::Reading);
+        let mut loan = Loan { readers: self, connection, counts };
+        let connection = match &mut loan.connection {
+            Some(connection) => connection,
+            empty => empty.insert((self.open)()?),
         };
-        work(conn)
+        work(connection)
     }
 
     /// Lets nobody in any more, closes what is idle, and waits until what is in use is closed too.
@@ -104,7 +100,7 @@ impl Readers {
         }
     }
 
-    fn wait<'a>(&self, mut pool: MutexGuard<'a, Pool>) -> MutexGuard<'a, Pool> {
+    fn wait<'a>(&self, mut pool: MutexGuard<'a, Pool<C>>) -> MutexGuard<'a, Pool<C>> {
         pool.waiting += 1;
         pool = self.freed.wait(pool).unwrap_or_else(PoisonError::into_inner);
         pool.waiting -= 1;
@@ -113,23 +109,23 @@ impl Readers {
 }
 
 /// A connection on loan. If its user panics, it is not given back but closed: nobody knows what it was doing.
-struct Loan<'a> {
-    readers: &'a Readers,
-    conn: Option<SqliteConnection>,
+struct Loan<'a, C> {
+    readers: &'a ReaderPool<C>,
+    connection: Option<C>,
     counts: bool,
 }
 
-impl Drop for Loan<'_> {
+impl<C> Drop for Loan<'_, C> {
     fn drop(&mut self) {
         let mut pool = self.readers.pool();
-        let room = self.readers.options.readers + usize::from(self.counts);
+        let room = self.readers.limit + usize::from(self.counts);
         if !pool.is_closed && !std::thread::panicking() && pool.idle.len() + pool.in_use < room {
-            pool.idle.extend(self.conn.take());
+            pool.idle.extend(self.connection.take());
         } else {
             // Closed before it stops counting, for who waits for that; and not under the lock, since the host's
             // instrumentation goes with it.
             drop(pool);
-            self.conn = None;
+            self.connection = None;
             pool = self.readers.pool();
         }
         if self.counts {

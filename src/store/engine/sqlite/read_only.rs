@@ -1,19 +1,14 @@
-//! Opening a file for reading alone: as it is, and without a trace.
+//! A file that is only read: as it is, and without a trace.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use diesel::prelude::*;
+use diesel::SqliteConnection;
 use diesel::result::{ConnectionError, DatabaseErrorKind, Error as DieselError};
 
-use super::builder::Options;
-use super::connection::Location;
-use crate::adopt;
+use super::location::Location;
+use super::opening;
 use crate::error::{Error, Result};
-use crate::migrations::is_current;
-use crate::pragma;
-use crate::transaction;
-use crate::uri::beside;
+use crate::store::options::Options;
 
 /// What SQLite may leave beside a file that only reads have been made from.
 #[derive(Debug)]
@@ -22,57 +17,39 @@ pub(super) struct Traces {
     log: PathBuf,
 }
 
-/// A connection that cannot write, to a file that can be read as it is. It waits for the busy timeout and no longer:
-/// there is nothing to migrate.
+/// A connection that cannot write, to a file that can be read as it is, and what closing it will have to remove.
 pub(super) fn open(location: &Location, options: &Options) -> Result<(SqliteConnection, Option<Traces>)> {
-    let file = location.resolved();
     // SQLite takes an empty file for a new one, and deletes a log that lies beside it.
-    if file.as_deref().is_some_and(is_empty) {
+    if location.resolved().is_some_and(|file| is_empty(&file)) {
         return Err(Error::MigrationNeeded { reason: "the file is empty".to_owned() });
     }
     // A file that says it has a write-ahead log gets an empty one, with its index, where there is none.
-    let log = file.map(|file| beside(&file, "-wal")).filter(|log| !is_there(log));
+    let log = location.beside("-wal").filter(|log| !is_there(log));
     let traces = log.map(|log| Traces { location: location.clone(), log });
-    let mut conn = location.establish("ro", options.busy_timeout)?;
-    match check_readable(&mut conn) {
-        Ok(()) => Ok((conn, traces)),
+    match opening::unchanged(location, options) {
+        Ok(conn) => Ok((conn, traces)),
         Err(error) => {
-            drop(conn);
             traces.inspect(Traces::remove);
             Err(location.explain_reading(error))
         }
     }
 }
 
-fn check_readable(conn: &mut SqliteConnection) -> Result<()> {
-    transaction::reading(conn, |conn| if is_current(conn)? { Ok(()) } else { adopt::check_readable(conn) })
-}
-
 impl Traces {
     /// Takes away an empty log, unless somebody uses it. Only SQLite can know that: the last connection that may write
     /// deletes the log when it closes. There is nothing in it to be moved into the file.
     pub(super) fn remove(&self) {
-        if is_empty(&self.log)
-            && let Ok(mut conn) = self.location.establish("rw", Duration::ZERO)
-        {
-            let _ = pragma::read_schema(&mut conn);
+        if is_empty(&self.log) {
+            let _ = opening::remover(&self.location);
         }
     }
 }
 
 impl Location {
-    /// The file itself, where the path names a link: what belongs to it lies beside it.
-    pub(super) fn resolved(&self) -> Option<PathBuf> {
-        match self {
-            Self::File { file, .. } => std::fs::canonicalize(file).ok(),
-            Self::Memory => None,
-        }
-    }
-
     /// What stands in the way of reading, where SQLite says that it could not write.
     pub(super) fn explain_reading(&self, error: Error) -> Error {
         let Self::File { path, .. } = self else { return error };
-        let has = |suffix| self.resolved().is_some_and(|file| is_there(&beside(&file, suffix)));
+        let has = |suffix| self.beside(suffix).is_some_and(|file| is_there(&file));
         let reason = match &error {
             Error::ReadOnly { .. } if has("-journal") => {
                 "a transaction was interrupted and has to be rolled back, by its journal beside the file: open it for \

@@ -1,50 +1,12 @@
-//! What a path stands for, and a new file there that is its owner's alone.
+//! A new file, which is its owner's alone from the first moment.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+#[cfg(unix)]
+use std::path::PathBuf;
 
-use crate::backup;
+#[cfg(unix)]
+use crate::disk;
 use crate::error::Result;
-
-/// Makes a path absolute, or says why there can be no database.
-pub(super) fn find(path: &Path) -> Result<PathBuf, String> {
-    let bytes = path.as_os_str().as_encoded_bytes();
-    if bytes.is_empty() {
-        return Err("the path is empty; open_in_memory opens a database without a file".to_owned());
-    }
-    if bytes.starts_with(b"file:") {
-        return Err(format!(
-            "URIs are not taken: SessionStoreBuilder has read_only and create, and a file of that name is {:?}",
-            Path::new(".").join(path)
-        ));
-    }
-    let absolute = std::path::absolute(path).map_err(|error| error.to_string())?;
-    let found = std::fs::canonicalize(&absolute);
-    if backup::is_unfinished(found.as_deref().unwrap_or(&absolute)) {
-        return Err("it is an unfinished backup".to_owned());
-    }
-    // Opening a pipe would wait for somebody at its other end.
-    match std::fs::metadata(&absolute) {
-        Ok(found) if !found.is_file() => Err(format!("it is a {}, not a database file", kind(found.file_type()))),
-        _ => Ok(absolute),
-    }
-}
-
-fn kind(found: std::fs::FileType) -> &'static str {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::FileTypeExt;
-        if found.is_fifo() {
-            return "named pipe";
-        }
-        if found.is_socket() {
-            return "socket";
-        }
-        if found.is_char_device() || found.is_block_device() {
-            return "device";
-        }
-    }
-    if found.is_dir() { "folder" } else { "special file" }
-}
 
 /// Creates the file if it is not there, and says in which of SQLite's modes to open it.
 ///
@@ -54,8 +16,6 @@ pub(super) fn create(path: &Path, mode: u32) -> Result<&'static str> {
     use std::fs::{OpenOptions, Permissions};
     use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
     use std::sync::{Mutex, PoisonError};
-
-    use crate::disk;
 
     // Closing a file takes the locks of the whole process from it. Who comes second waits until the one who creates it
     // has closed it, and locks it after that.

@@ -20,7 +20,7 @@ impl StoreId {
 
 /// What a thread does for a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Use {
+pub(super) enum Activity {
     /// It holds the connection that writes.
     Writing,
     /// It holds a connection that reads.
@@ -34,29 +34,32 @@ pub(super) enum Use {
     Working,
 }
 
+/// What a call that needs all of the store would wait for.
+pub(super) const ANYTHING: &[Activity] = &[Activity::Writing, Activity::Reading, Activity::Emptying, Activity::Closing];
+
 thread_local! {
-    static USES: RefCell<Vec<(StoreId, Use)>> = const { RefCell::new(Vec::new()) };
+    static ACTIVITIES: RefCell<Vec<(StoreId, Activity)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Says that the thread is in the middle of something until this is dropped, on the same thread.
-pub(super) struct Inside(StoreId, Use, PhantomData<*const ()>);
+/// The thread is in the middle of something until this is dropped, on the same thread.
+pub(super) struct ActivityGuard(StoreId, Activity, PhantomData<*const ()>);
 
-impl Inside {
-    pub(super) fn enter(store: StoreId, what: Use) -> Self {
+impl ActivityGuard {
+    pub(super) fn enter(store: StoreId, activity: Activity) -> Self {
         // A thread that is ending may have lost its list. Then nothing is noted, and nothing found.
-        let _ = USES.try_with(|uses| uses.borrow_mut().push((store, what)));
-        Self(store, what, PhantomData)
+        let _ = ACTIVITIES.try_with(|activities| activities.borrow_mut().push((store, activity)));
+        Self(store, activity, PhantomData)
     }
 }
 
-impl Drop for Inside {
+impl Drop for ActivityGuard {
     fn drop(&mut self) {
-        let _ = USES.try_with(|uses| {
-            let mut uses = uses.borrow_mut();
-            if uses.last() == Some(&(self.0, self.1)) {
-                uses.pop();
-            } else if let Some(place) = uses.iter().position(|entry| *entry == (self.0, self.1)) {
-                uses.remove(place);
+        let _ = ACTIVITIES.try_with(|activities| {
+            let mut activities = activities.borrow_mut();
+            if activities.last() == Some(&(self.0, self.1)) {
+                activities.pop();
+            } else if let Some(found) = activities.iter().position(|entry| *entry == (self.0, self.1)) {
+                activities.remove(found);
             }
         });
     }
@@ -64,14 +67,13 @@ impl Drop for Inside {
 
 /// Whether this thread is in the middle of one of these.
 #[inline]
-pub(super) fn is_inside(store: StoreId, any_of: &[Use]) -> bool {
-    USES.try_with(|uses| uses.borrow().iter().any(|(of, what)| *of == store && any_of.contains(what))).unwrap_or(false)
+pub(super) fn is_inside(store: StoreId, any_of: &[Activity]) -> bool {
+    ACTIVITIES
+        .try_with(|activities| activities.borrow().iter().any(|(of, what)| *of == store && any_of.contains(what)))
+        .unwrap_or(false)
 }
 
 /// An error if this thread is in the middle of one of these.
-pub(super) fn refuse(store: StoreId, inside: &[Use]) -> Result<()> {
+pub(super) fn refuse(store: StoreId, inside: &[Activity]) -> Result<()> {
     if is_inside(store, inside) { Err(Error::Reentrant) } else { Ok(()) }
 }
-
-/// What a call that needs all of the store would wait for.
-pub(super) const ANYTHING: &[Use] = &[Use::Writing, Use::Reading, Use::Emptying, Use::Closing];

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
-use super::SessionStore;
-use super::verbs::{argument_type, forwarded_verbs};
+use super::blocking::SessionStore;
+use super::forwarded_verbs::{argument_type, forwarded_verbs};
 use crate::append::NewEvent;
 use crate::checkpoint::CheckpointReport;
 use crate::driver::SessionPersistDriver;

@@ -21,7 +21,7 @@ const SHORT_PAUSE: Duration = Duration::from_millis(100);
 /// The same where somebody reads for long, so that nothing could be moved since the last attempt: at first, and at most.
 const LONG_PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
-pub(super) struct Log {
+pub(super) struct LogLimit {
     /// Where it is; `None` if nothing is to be done about it.
     path: Option<PathBuf>,
     limit: u64,
@@ -31,9 +31,14 @@ pub(super) struct Log {
     long_pause: Duration,
 }
 
-impl Log {
+impl LogLimit {
     pub(super) fn new(path: Option<PathBuf>, limit: u64) -> Self {
         Self { path, limit, next_look: Instant::now(), moved_frames: None, long_pause: LONG_PAUSES.0 }
+    }
+
+    /// Nothing is done.
+    pub(super) fn none() -> Self {
+        Self::new(None, 0)
     }
 
     /// Empties it if it is too large; to be called between transactions.

@@ -1,0 +1,176 @@
+//! Group commit: whatever waits when the writing connection is free becomes one transaction.
+//!
+//! A write that finds the connection free runs at once, on its own thread, with what its caller has. One that does not
+//! waits, with a copy of that, in a queue which a thread of the store's empties: everything in it, in order, in one
+//! transaction, then one commit (one disk sync) for all. A caller is answered after that commit.
+
+mod commit_point;
+mod group_commit;
+mod job;
+mod queue;
+
+#[cfg(feature = "async")]
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread::JoinHandle;
+
+use self::commit_point::CommitPoint;
+pub(super) use self::group_commit::GroupCommit;
+use self::job::{queued, undisturbed};
+use self::queue::WriteQueue;
+use super::reentrance::{Activity, ActivityGuard, StoreId, is_inside, refuse};
+use crate::error::{Error, Result};
+
+/// The connection that writes, and the queue for it.
+pub(super) struct Writer<W: GroupCommit> {
+    id: StoreId,
+    /// What a thread must not be in the middle of when it waits for the connection.
+    refused_inside: &'static [Activity],
+    queue: WriteQueue<W::Connection>,
+    connection: Mutex<CommitPoint<W>>,
+}
+
+/// The connection, held by this thread.
+struct Held<'a, W> {
+    connection: MutexGuard<'a, CommitPoint<W>>,
+    _inside: ActivityGuard,
+}
+
+impl<W: GroupCommit> Writer<W> {
+    /// A commit may have to wait for everybody who reads.
+    pub(super) fn new(id: StoreId, waits_for_readers: bool, connection: W) -> Self {
+        let refused_inside: &[Activity] =
+            if waits_for_readers { &[Activity::Writing, Activity::Reading] } else { &[Activity::Writing] };
+        Self { id, refused_inside, queue: WriteQueue::new(), connection: Mutex::new(CommitPoint::new(connection)) }
+    }
+
+    fn hold(&self) -> Held<'_, W> {
+        self.held(self.connection.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn held<'a>(&self, connection: MutexGuard<'a, CommitPoint<W>>) -> Held<'a, W> {
+        Held { connection, _inside: ActivityGuard::enter(self.id, Activity::Writing) }
+    }
+
+    /// An error where this thread would wait for itself.
+    fn refuse_inside(&self) -> Result<()> {
+        refuse(self.id, self.refused_inside)
+    }
+
+    /// Does what commits nothing with the connection itself, as soon as it is free.
+    pub(super) fn read<T>(&self, work: impl FnOnce(&mut W::Connection) -> Result<T>) -> Result<T> {
+        self.refuse_inside()?;
+        self.hold().connection.read(work)
+    }
+
+    /// Writes past the queue, as soon as the connection is free.
+    pub(super) fn write_alone<T>(&self, work: impl FnOnce(&mut W::Connection) -> Result<T>) -> Result<T> {
+        self.refuse_inside()?;
+        self.hold().connection.write(work)
+    }
+
+    /// Writes on this thread if nobody else is writing. If the write has to queue, it is made once more, with a copy of
+    /// its own of what it writes.
+    pub(super) fn write<T, L>(
+        self: &Arc<Self>,
+        now: impl FnOnce(&mut W::Connection) -> Result<T>,
+        later: impl FnOnce() -> L,
+    ) -> Result<T>
+    where
+        T: Send + 'static,
+        L: FnMut(&mut W::Connection) -> Result<T> + Send + 'static,
+    {
+        match self.write_now(now) {
+            Some(result) => result,
+            None => self.submit(later()),
+        }
+    }
+
+    /// As [`write`](Self::write), for what has a copy of its own already.
+    pub(super) fn write_owned<T: Send + 'static>(
+        self: &Arc<Self>,
+        mut work: impl FnMut(&mut W::Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        match self.write_now(&mut work) {
+            Some(result) => result,
+            None => self.submit(work),
+        }
+    }
+
+    /// Writes if that need not wait; `None` if it has to queue.
+    fn write_now<T>(&self, work: impl FnOnce(&mut W::Connection) -> Result<T>) -> Option<Result<T>> {
+        if let Err(error) = self.refuse_inside() {
+            return Some(Err(error));
+        }
+        let free = self.queue.pass(|| match self.connection.try_lock() {
+            Ok(connection) => Some(connection),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        });
+        match free {
+            Ok(Some(connection)) => Some(self.held(connection).connection.write(work)),
+            // A waker's write: the queue would wait for this thread.
+            Ok(None) if is_inside(self.id, &[Activity::Emptying]) => Some(self.write_alone(work)),
+            Ok(None) => None,
+            Err(closed) => Some(Err(closed)),
+        }
+    }
+
+    fn submit<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnMut(&mut W::Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (job, ticket) = queued(work);
+        self.queue.submit(job, || self.start())?;
+        ticket.wait()
+    }
+
+    /// Writes from the queue, which the task waits for where it is full.
+    #[cfg(feature = "async")]
+    pub(super) async fn write_queued<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnMut(&mut W::Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (job, ticket) = queued(work);
+        let (mut job, mut place) = (Some(job), self.queue.place());
+        poll_fn(|context| {
+            self.refuse_inside()?;
+            self.queue.poll_submit(context, &mut place, &mut job, || self.start())
+        })
+        .await?;
+        drop(place);
+        ticket.await
+    }
+
+    fn start(self: &Arc<Self>) -> Result<JoinHandle<()>> {
+        let writer = Arc::clone(self);
+        let thread = std::thread::Builder::new().name("agent-session-store".to_owned());
+        thread.spawn(move || writer.run()).map_err(|source| Error::Thread { source })
+    }
+
+    /// Empties the queue until the store is closed.
+    fn run(&self) {
+        let _inside = ActivityGuard::enter(self.id, Activity::Emptying);
+        while self.queue.wait_for_work() {
+            let mut held = self.hold();
+            let mut group = self.queue.gather();
+            let done = catch_unwind(AssertUnwindSafe(|| held.connection.write_group(&mut group)));
+            drop(held);
+            // Not before: what a waker runs may use the store.
+            self.queue.wake_tasks();
+            if done.is_err() {
+                // Some instrumentation of the host's panicked. Whether anything was committed is not known.
+                group.iter_mut().for_each(|job| job.fail(Error::Panicked));
+            }
+            group.into_iter().for_each(|job| undisturbed(|| job.answer()));
+        }
+    }
+
+    /// Lets nothing more in, waits until everything in the queue has been written, and hands out the connection; `None`
+    /// if that was done before.
+    pub(super) fn close(&self) -> Option<W> {
+        self.queue.close();
+        self.hold().connection.close()
+    }
+}
