@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
-use super::blocking::SessionStore;
+use super::blocking::{OpenStore, SessionStore};
 use super::builder::SessionStoreBuilder;
 use super::engine::{Connection, Engine, StoreEngine};
 use super::reentrance::{Activity, is_inside, refuse};
@@ -134,7 +134,7 @@ impl AsyncSessionStore {
             return self.engine().read(work);
         }
         // Not the store itself, which closes when the last clone is dropped.
-        let open = Arc::clone(&self.store.0);
+        let open = Arc::<OpenStore>::clone(&self.store.0);
         self.threads.reading.run(move || open.engine.read(work)).await
     }
 
@@ -199,5 +199,45 @@ impl SessionStoreBuilder {
     pub async fn open_async(self, path: impl Into<PathBuf>) -> Result<AsyncSessionStore> {
         let path = path.into();
         OPENING.run(move || self.open(path)).await.map(AsyncSessionStore::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::mpsc::channel;
+    use std::task::{Context, Waker};
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    #[expect(clippy::unwrap_used, reason = "a test says what it expects")]
+    fn the_last_clone_closes_the_store_where_it_is_dropped_also_during_a_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = AsyncSessionStore::from(SessionStore::open(folder.path().join("sessions.db")).unwrap());
+        let (begin, begun) = channel();
+        let (release, released) = channel();
+        let read = {
+            let store = store.clone();
+            async move {
+                let work = move |_: &mut Connection| Ok((begin.send(()).unwrap(), released.recv().unwrap()));
+                store.read(work).await
+            }
+        };
+        {
+            let mut read = pin!(read);
+            assert!(read.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            begun.recv().unwrap();
+        }
+        let (closed, is_closed) = channel();
+        let dropping = std::thread::spawn(move || {
+            drop(store);
+            closed.send(()).unwrap();
+        });
+        assert!(is_closed.recv_timeout(Duration::from_millis(50)).is_err(), "the read was not waited for");
+        release.send(()).unwrap();
+        is_closed.recv().unwrap();
+        dropping.join().unwrap();
     }
 }
