@@ -10,6 +10,8 @@ pub(super) struct CommitPoint<W> {
     writer: Option<W>,
     /// A panic ended its last use, perhaps in the middle of a transaction.
     interrupted: bool,
+    #[cfg(test)]
+    pub(super) commits: usize,
 }
 
 /// What became of a group in one transaction.
@@ -25,12 +27,21 @@ enum Together {
 
 impl<W: GroupCommit> CommitPoint<W> {
     pub(super) fn new(writer: W) -> Self {
-        Self { writer: Some(writer), interrupted: false }
+        Self {
+            writer: Some(writer),
+            interrupted: false,
+            #[cfg(test)]
+            commits: 0,
+        }
     }
 
     /// Something has just been committed, in whatever way it was written; nobody has been answered yet. A commit during
     /// which the host's instrumentation panics is not noticed.
     fn committed(&mut self) {
+        #[cfg(test)]
+        {
+            self.commits += 1;
+        }
         if let Some(writer) = &mut self.writer {
             writer.after_commit();
         }

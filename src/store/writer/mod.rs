@@ -173,4 +173,16 @@ impl<W: GroupCommit> Writer<W> {
         self.queue.close();
         self.hold().connection.close()
     }
+
+    /// How often something has been committed.
+    #[cfg(test)]
+    pub(super) fn commits(&self) -> usize {
+        self.hold().connection.commits
+    }
+
+    /// How many writes wait in the queue.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> usize {
+        self.queue.len()
+    }
 }

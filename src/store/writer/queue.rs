@@ -202,6 +202,11 @@ impl<C> WriteQueue<C> {
         group
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.state().jobs.len()
+    }
+
     /// Wakes the tasks that waited for room, when a group has been written: what a waker runs may use the store.
     pub(super) fn wake_tasks(&self) {
         let tasks = self.state().tasks_to_wake();

@@ -9,6 +9,9 @@ mod opening;
 mod read_only;
 mod sqlite_writer;
 
+#[cfg(test)]
+mod commit_tests;
+
 use std::fmt;
 use std::io::{BufRead, Write};
 use std::path::Path;

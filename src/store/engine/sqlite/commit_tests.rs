@@ -1,0 +1,207 @@
+//! Proves that whatever way a write takes, its commit passes the one place that says so, once; and that a write which
+//! fails does not. The witness is SQLite's own answer to each `COMMIT`.
+#![expect(clippy::unwrap_used, reason = "a test says what it expects")]
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use diesel::SqliteConnection;
+use diesel::connection::{Connection, InstrumentationEvent, SimpleConnection};
+use tempfile::TempDir;
+
+use crate::append::NewEvent;
+use crate::driver::SessionPersistDriver;
+use crate::error::{Error, Result};
+use crate::event::Sender;
+use crate::json::Json;
+use crate::prune::PruneRequest;
+use crate::request::ListSessionsRequest;
+use crate::store::blocking::SessionStore;
+use crate::store::engine::StoreEngine;
+use crate::transfer::Selection;
+
+struct Watched {
+    store: SessionStore,
+    commits_seen: Arc<AtomicUsize>,
+    folder: TempDir,
+}
+
+impl Watched {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let store =
+            SessionStore::builder().busy_timeout(Duration::ZERO).open(folder.path().join("sessions.db")).unwrap();
+        let commits_seen = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&commits_seen);
+        let watch = move |conn: &mut SqliteConnection| {
+            conn.batch_execute(
+                "CREATE TEMP TRIGGER refused BEFORE INSERT ON main.events WHEN NEW.id LIKE 'refused%' \
+                    BEGIN SELECT RAISE(ABORT, 'refused'); END; \
+                 CREATE TEMP TRIGGER ruinous BEFORE INSERT ON main.events WHEN NEW.id LIKE 'ruinous%' \
+                    BEGIN SELECT RAISE(ROLLBACK, 'ruinous'); END;",
+            )?;
+            conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
+                if let InstrumentationEvent::FinishQuery { query, error: None, .. } = event
+                    && query.to_string() == "COMMIT"
+                {
+                    counter.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+            Ok(())
+        };
+        store.0.engine.writer().read(watch).unwrap();
+        Self { store, commits_seen, folder }
+    }
+
+    fn noticed(&self) -> usize {
+        self.store.0.engine.writer().commits()
+    }
+
+    /// How many commits have been noticed during some work. It is as many as there were.
+    fn during<T>(&self, work: impl FnOnce(&SessionStore) -> T) -> (usize, T) {
+        let seen = || self.commits_seen.load(Ordering::SeqCst);
+        let before = (self.noticed(), seen());
+        let done = work(&self.store);
+        let commits = self.noticed() - before.0;
+        assert_eq!(commits, seen() - before.1);
+        (commits, done)
+    }
+
+    /// Appends events from as many threads, all of which wait in the queue before the first of them is written.
+    fn queue(&self, ids: &[&str]) -> Vec<bool> {
+        let writer = self.store.0.engine.writer();
+        thread::scope(|scope| {
+            let append = |id: &str| self.store.append_events("queued", &[event(id)]).is_ok();
+            let threads = writer.read(|_| {
+                let threads: Vec<_> = ids.iter().map(|id| scope.spawn(move || append(id))).collect();
+                while writer.queued() < ids.len() {
+                    thread::yield_now();
+                }
+                Ok(threads)
+            });
+            threads.unwrap().into_iter().map(|thread| thread.join().unwrap()).collect()
+        })
+    }
+}
+
+fn event(id: &str) -> NewEvent {
+    NewEvent {
+        id: id.to_owned(),
+        created_at: Default::default(),
+        connection_id: "connection".to_owned(),
+        sender: Sender::Agent,
+        payload: Json::parse("{}").unwrap(),
+    }
+}
+
+#[test]
+fn a_write_at_once() {
+    let watched = Watched::new();
+    assert_eq!(watched.during(|store| store.append_events("s", &[event("a"), event("b")]).unwrap().len()), (1, 2));
+    assert_eq!(watched.during(|store| store.append_events("s", &[event("c"), event("refused")]).is_ok()), (0, false));
+    assert_eq!(watched.during(|store| store.append_events("s", &[event("ruinous")]).is_ok()), (0, false));
+    assert_eq!(watched.during(|store| store.append_events_after("s", 7, &[event("d")]).is_ok()), (0, false));
+}
+
+#[test]
+fn a_group_from_the_queue() {
+    let watched = Watched::new();
+    assert_eq!(watched.during(|_| watched.queue(&["a"])), (1, vec![true]));
+    assert_eq!(watched.during(|_| watched.queue(&["b", "refused", "c"])), (1, vec![true, false, true]));
+    assert_eq!(watched.during(|_| watched.queue(&["refused"])), (0, vec![false]));
+}
+
+#[test]
+fn a_group_that_is_lost_and_written_one_by_one() {
+    let watched = Watched::new();
+    let group = &["a", "ruinous", "b", "refused"];
+    assert_eq!(watched.during(|_| watched.queue(group)), (2, vec![true, false, true, false]));
+}
+
+#[test]
+fn a_group_of_failures() {
+    let watched = Watched::new();
+    // Its transaction commits, with nothing in it.
+    assert_eq!(watched.queue(&["refused 1", "refused 2"]), [false, false]);
+    assert_eq!(watched.noticed(), 0);
+    let path = watched.folder.path().join("sessions.db");
+    let mut other = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    other.batch_execute("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(watched.during(|_| watched.queue(&["a", "b"])), (0, vec![false, false]));
+}
+
+#[test]
+fn the_steps_of_an_import_and_of_a_prune() {
+    let watched = Watched::new();
+    let events: Vec<_> = (0..1500).map(|id| event(&format!("event-{id}"))).collect();
+    watched.store.append_events("s", &events).unwrap();
+    let mut lines = Vec::new();
+    let (commits, _) = watched.during(|store| store.export(&mut lines, &Selection::all()).unwrap());
+    assert_eq!(commits, 0);
+    let prune = |store: &SessionStore| store.prune(&PruneRequest::new().session("s")).unwrap().events;
+    let (commits, gone) = watched.during(prune);
+    assert_eq!(gone, 1500);
+    assert!(commits >= 3, "a step has 500 rows at first: {commits}");
+    let (commits, done) = watched.during(|store| store.import(&*lines).unwrap());
+    assert_eq!(done.events, 1500);
+    assert!(commits >= 2, "{commits}");
+    let dry = |store: &SessionStore| store.prune(&PruneRequest::new().session("s").dry_run()).unwrap().events;
+    assert_eq!(watched.during(dry), (0, 1500));
+}
+
+#[test]
+fn space_that_is_reclaimed() {
+    let watched = Watched::new();
+    watched.store.reclaim_space().unwrap();
+    // VACUUM commits without saying COMMIT.
+    assert_eq!(watched.noticed(), 1);
+}
+
+#[test]
+fn what_only_reads() {
+    let watched = Watched::new();
+    let (commits, _) = watched.during(|store| {
+        store.list_sessions(&ListSessionsRequest::new()).unwrap();
+        store.checkpoint().unwrap()
+    });
+    assert_eq!(commits, 0);
+    let memory = SessionStore::open_in_memory().unwrap();
+    memory.last_event_index("s").unwrap();
+    assert_eq!(memory.0.engine.writer().commits(), 0);
+    memory.append_events("s", &[event("a")]).unwrap();
+    assert_eq!(memory.0.engine.writer().commits(), 1);
+}
+
+#[test]
+fn a_transaction_that_was_left_open() {
+    let watched = Watched::new();
+    let leave = |conn: &mut SqliteConnection| crate::transaction::begin(conn);
+    assert!(watched.during(|store| store.0.engine.writer().write_alone(leave)).1.is_ok());
+    assert_eq!(watched.during(|store| store.append_events("s", &[event("a")]).unwrap()), (1, vec![1]));
+}
+
+#[test]
+fn a_write_that_finds_the_connection_free_is_not_copied() {
+    let watched = Watched::new();
+    let copies = Cell::new(0);
+    let id = "s".to_owned();
+    let delete = |store: &SessionStore| {
+        store.0.engine.write(
+            |conn| conn.delete_session(&id),
+            || {
+                copies.set(copies.get() + 1);
+                let id = id.clone();
+                move |conn| conn.delete_session(&id)
+            },
+        )
+    };
+    assert!(!watched.during(delete).1.unwrap());
+    assert_eq!(copies.get(), 0);
+    watched.store.close().unwrap();
+    let closed: Result<bool> = delete(&watched.store);
+    assert!(matches!(closed, Err(Error::Closed)));
+    assert_eq!(copies.get(), 0);
+}
