@@ -115,7 +115,7 @@ fn moving() {
     let (ours, other) = compare(
         |_| {
             let file = BufWriter::new(std::fs::File::create(&lines).unwrap());
-            timed(|| assert_eq!(store.export(file, &Selection::all()).unwrap().events, 50_000))
+            timed(|| assert_eq!(store.export(file, Selection::all()).unwrap().events, 50_000))
         },
         |_| timed(|| assert_eq!(read_by_hand(&conn, std::io::sink()), 50_000)),
     );
@@ -123,7 +123,7 @@ fn moving() {
     let (ours, other) = compare(
         |_| {
             let file = BufWriter::new(std::fs::File::create(&lines).unwrap());
-            timed(|| assert_eq!(store.export(file, &Selection::all()).unwrap().events, 50_000))
+            timed(|| assert_eq!(store.export(file, Selection::all()).unwrap().events, 50_000))
         },
         |_| {
             let file = BufWriter::new(std::fs::File::create(folder.path().join("by-hand")).unwrap());

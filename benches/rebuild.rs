@@ -134,7 +134,8 @@ fn one_run(way: &str, path: &Path) -> Result<()> {
         }
         _ => {
             let migration = std::env::var("REBUILD_SQL").unwrap_or_else(|_| {
-                concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite/0000-00-00-475301_sessions_and_events/up.sql").into()
+                concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite/0000-00-00-475301_sessions_and_events/up.sql")
+                    .into()
             });
             rusqlite::Connection::open(path)?.execute_batch(&std::fs::read_to_string(migration)?)?;
         }

@@ -1,5 +1,5 @@
-//! Looks after a database: replays the end of a session, forks it, prunes, moves the data elsewhere, backs it up and
-//! checks it. It runs on a database of its own that is gone afterwards.
+//! Maintains a database: replays the end of a session, forks it, prunes, exports and imports, backs up and checks. It
+//! runs on a temporary database.
 //!
 //! ```sh
 //! cargo run --example housekeeping
@@ -12,7 +12,7 @@ fn main() -> Result<(), Error> {
     let folder = tempfile::tempdir()?;
     let store = SessionStore::open(folder.path().join("sessions.db"))?;
 
-    // The database hands out the indexes.
+    // The database assigns the indexes.
     for place in 1..=3 {
         let id = format!("session-{place}");
         store.update_session(&session(&id, place))?;
@@ -23,21 +23,21 @@ fn main() -> Result<(), Error> {
         println!("refused: {conflict}");
     }
 
-    // What a new agent needs to be told, and a session that goes another way from its second event on.
+    // What to replay to a new agent, and a session that takes another direction from its second event on.
     for event in store.latest_events("session-1", 2, Some(100_000))? {
         println!("replay {} {}", event.event_index, event.payload);
     }
     let copied = store.fork_session("session-1", Some(2), &session("session-4", 4))?;
     println!("session-4 is a fork with {copied} events");
 
-    // Out to JSON Lines and into another file.
+    // Export as JSON Lines, and import into another file.
     let mut lines = Vec::new();
-    store.export(&mut lines, &Selection::all())?;
+    store.export(&mut lines, Selection::all())?;
     let elsewhere = SessionStore::open(folder.path().join("elsewhere.db"))?;
     let done = elsewhere.import(&*lines)?;
     println!("moved {} sessions and {} events in {} bytes", done.sessions, done.events, lines.len());
 
-    // What has ended goes. The file keeps its size until the space is reclaimed, which writes it anew.
+    // Delete ended sessions. The file keeps its size until the space is reclaimed, which rewrites the file.
     store.destroy_session("session-2", DateTime::UNIX_EPOCH)?;
     let request = PruneRequest::new().destroyed_before(DateTime::UNIX_EPOCH + std::time::Duration::from_secs(60));
     println!("would prune {:?}", store.prune(&request.clone().dry_run())?);

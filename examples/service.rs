@@ -1,5 +1,5 @@
-//! A small service: agents stream their events into a store, each in a task of its own, while a reader pages through
-//! what is there. `cargo run --example service --features async`; nothing is left behind.
+//! A small service: agents stream their events into a store, each in its own task, while a reader pages through them.
+//! `cargo run --example service --features async`; it leaves nothing behind.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     while let Some(agent) = agents.join_next().await {
         agent??;
     }
-    // The reader sees the last events, unless it is slow; then it is told to stop. A dropped read does no harm.
+    // The reader sees the last events unless it is slow; then it is stopped. Dropping a read does no harm.
     if tokio::time::timeout(Duration::from_secs(10), &mut watching).await.is_err() {
         watching.abort();
     }
@@ -45,8 +45,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// What a handler does for one agent: its session, then every envelope as it comes. The task waits for its own commit;
-/// meanwhile the thread is free, and the events of the other agents get into the same commit.
+/// What a handler does for one agent: stores its session, then every envelope as it arrives. The task waits for its own
+/// commit; meanwhile the thread is free, and events of other agents join the same commit.
 async fn stream(store: AsyncSessionStore, session_id: String) -> Result<(), Error> {
     store
         .update_session(&SessionRecord {

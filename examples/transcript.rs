@@ -18,7 +18,7 @@ use serde_json::Value;
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
-        // The reader, such as `head`, has seen enough.
+        // The reader, such as `head`, has closed the pipe.
         Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -32,7 +32,7 @@ fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
-    // Lives as long as the copy in it is in use.
+    // Kept alive as long as the copy in it is in use.
     let folder = tempfile::tempdir()?;
     let path = match std::env::args_os().nth(1) {
         Some(path) => {
@@ -108,18 +108,18 @@ fn time(time: DateTime<Utc>) -> String {
     format!("{} UTC", time.naive_utc())
 }
 
-/// What was said, in order, with the pieces of a message put together.
+/// The conversation, in order, with the pieces of a message joined.
 #[derive(Default)]
 struct Transcript {
     entries: Vec<Entry>,
-    /// The methods that were called, by the id that the answer will have.
+    /// The called methods, by request id.
     calls: HashMap<String, String>,
 }
 
 struct Entry {
     who: &'static str,
     text: String,
-    /// Whether it is a piece that the next piece of the same speaker continues.
+    /// Whether the next piece of the same speaker continues it.
     open: bool,
 }
 
@@ -128,7 +128,7 @@ impl Transcript {
         self.entries.push(Entry { who, text: printable(&text.into()), open: false });
     }
 
-    /// Adds a piece of a message to the one before, if that is of the same speaker.
+    /// Appends a piece of a message to the previous one if it has the same speaker.
     fn add_chunk(&mut self, who: &'static str, text: &str) {
         let text = printable(text);
         match self.entries.last_mut() {
@@ -142,7 +142,7 @@ impl Transcript {
             Sender::Client => "user",
             Sender::Agent => "agent",
         };
-        // A payload is any JSON; some of it (half of an emoji, say) has no place in a tree of values.
+        // A payload can be any JSON; some of it (half an emoji, say) cannot be parsed into a tree of values.
         let Ok(payload) = event.payload.decode::<Value>() else {
             return self.add(who, event.payload.get());
         };
@@ -195,7 +195,7 @@ impl Transcript {
         }
     }
 
-    /// The answer to a call: worth a line where it says how it ended.
+    /// The response to a call: printed if it says how the call ended.
     fn read_answer(&mut self, who: &'static str, payload: &Value) {
         let method = self.calls.remove(&payload["id"].to_string()).unwrap_or_else(|| "answer".to_owned());
         if let Some(message) = payload["error"]["message"].as_str() {
@@ -206,7 +206,7 @@ impl Transcript {
     }
 }
 
-/// The name of a method, and of its parameters those that say something by themselves.
+/// The name of a method, and those of its parameters that are meaningful on their own.
 fn method_and_details(method: &str, params: &Value) -> String {
     let details = ["cwd", "modeId", "configId", "value", "status"].iter().filter_map(|name| params[name].as_str());
     std::iter::once(method).chain(details).collect::<Vec<_>>().join(" ")
@@ -216,12 +216,12 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// The texts of a list of content blocks.
+/// The text of a list of content blocks.
 fn texts(blocks: &Value) -> String {
     list(blocks).iter().map(content).collect::<Vec<_>>().join("\n")
 }
 
-/// A content block as text: what it says, or what it is.
+/// A content block as text: its content, or its kind.
 fn content(block: &Value) -> String {
     match (block["text"].as_str(), block["type"].as_str()) {
         (Some(text), _) => text.to_owned(),
@@ -229,7 +229,7 @@ fn content(block: &Value) -> String {
     }
 }
 
-/// The text without characters that a terminal would act on.
+/// The text without terminal control characters.
 fn printable(text: &str) -> String {
     text.chars().map(|character| if character.is_control() && character != '\n' { '·' } else { character }).collect()
 }

@@ -1,6 +1,6 @@
-//! What every implementation of [`SessionPersistDriver`] has to do, as checks that it can run: `contract::check`.
+//! The contract of [`SessionPersistDriver`], as checks that every implementation can run: `contract::check`.
 //!
-//! For whoever implements the trait: another backend, a decorator, a remote store. It is in the feature `contract`.
+//! For implementations of the trait: another backend, a decorator, a remote store. Needs the feature `contract`.
 //!
 //! ```
 //! use agent_session_store::{SessionStore, contract};
@@ -13,35 +13,51 @@
 use chrono::DateTime;
 
 use crate::{
-    CheckReport, Error, Json, ListEventsRequest, ListSessionsRequest, NewEvent, PruneReport, PruneRequest, Selection,
-    Sender, SessionEvent, SessionPersistDriver, SessionRecord,
+    CheckReport, Error, Export, FileMaintenance, Json, ListEventsRequest, ListSessionsRequest, NewEvent, PruneReport,
+    PruneRequest, Selection, Sender, SessionEvent, SessionPersistDriver, SessionRecord,
 };
 
-/// Runs every check, each on a driver of its own that `make` hands out with an empty database.
+/// Runs every check, each on a new driver over an empty database from `make`.
 ///
 /// # Panics
 ///
-/// With the name of the rule, where one is broken.
+/// If a rule is broken, with the name of the rule.
 ///
 /// ```
 /// # use agent_session_store::{SessionStore, contract};
 /// contract::check(|| SessionStore::open_in_memory().unwrap());
 /// ```
 pub fn check<D: SessionPersistDriver>(mut make: impl FnMut() -> D) {
-    for (rule, holds) in rules::<D>() {
-        let mut driver = make();
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| holds(&mut driver)));
-        if let Err(panic) = result {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
-            panic!("broken rule: {rule}\n{text}");
-        }
+    rules::<D>().into_iter().for_each(|rule| check_rule(rule, &mut make));
+}
+
+/// Checks [`FileMaintenance`], for a driver whose database is a file.
+///
+/// # Panics
+///
+/// If a rule is broken, with the name of the rule.
+///
+/// ```
+/// # use agent_session_store::{SessionStore, contract};
+/// contract::check_file(|| SessionStore::open_in_memory().unwrap());
+/// ```
+pub fn check_file<D: SessionPersistDriver + FileMaintenance>(mut make: impl FnMut() -> D) {
+    check_rule(("a checkpoint, and space that is given back, change nothing that is stored", upkeep), &mut make);
+}
+
+fn check_rule<D>((rule, holds): NamedRule<D>, make: &mut impl FnMut() -> D) {
+    let mut driver = make();
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| holds(&mut driver)));
+    if let Err(panic) = result {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
+        panic!("broken rule: {rule}\n{text}");
     }
 }
 
-type Rule<D> = (&'static str, fn(&mut D));
+type NamedRule<D> = (&'static str, fn(&mut D));
 
-fn rules<D: SessionPersistDriver>() -> [Rule<D>; 14] {
+fn rules<D: SessionPersistDriver>() -> [NamedRule<D>; 14] {
     [
         ("what is not there is nothing, not an error", nothing_is_there),
         ("a session comes back as it was stored, and every column is overwritten", sessions_are_kept),
@@ -55,7 +71,7 @@ fn rules<D: SessionPersistDriver>() -> [Rule<D>; 14] {
         ("an append after an index needs the session to end there", appends_after),
         ("the latest events are those that fit, oldest first", latest),
         ("a session is ended, forked and deleted wholly", lifecycle),
-        ("pruning deletes what its rules say, and a dry run says the same; a checkpoint changes nothing", prunes),
+        ("pruning deletes what its rules say, and a dry run says the same", prunes),
         ("what is exported is imported as it was, once or twice", moves),
     ]
 }
@@ -343,9 +359,18 @@ fn prunes<D: SessionPersistDriver>(driver: &mut D) {
         driver.prune(&PruneRequest::new().orphans_before(time(i64::MAX >> 12)).reclaim_space()).unwrap().events,
         1
     );
+    assert_eq!(walk_sessions(driver, ListSessionsRequest::new()), ["t"]);
+}
+
+fn upkeep<D: SessionPersistDriver + FileMaintenance>(driver: &mut D) {
+    driver.append_events("s", &["a", "b"].map(new)).unwrap();
+    driver.delete_session("s").unwrap();
+    driver.append_events("t", &[new("c")]).unwrap();
     let report = driver.checkpoint().unwrap();
     assert!(report.moved_frames <= report.log_frames);
-    assert_eq!(walk_sessions(driver, ListSessionsRequest::new()), ["t"]);
+    driver.reclaim_space().unwrap();
+    assert_eq!(driver.stats().unwrap().unused_bytes, 0);
+    assert_eq!(walk_events(driver, ListEventsRequest::new("t")), ["c"]);
 }
 
 fn moves<D: SessionPersistDriver>(driver: &mut D) {
@@ -353,18 +378,18 @@ fn moves<D: SessionPersistDriver>(driver: &mut D) {
     driver.append_events("s", &["a", "b"].map(new)).unwrap();
     driver.append_events("nobody", &[new("c")]).unwrap();
     let mut lines = Vec::new();
-    let written = driver.export(&mut lines, &Selection::all()).unwrap();
+    let written = driver.export(&mut lines, Selection::all()).unwrap();
     assert_eq!((written.sessions, written.events), (2, 3));
     let mut readable = Vec::new();
-    let left_out = |error: Error| panic!("{error}");
-    assert_eq!(driver.export_readable(&mut readable, &Selection::all(), left_out).unwrap(), written);
+    let export = Export::of(Selection::all()).skip_undecodable(|error| panic!("{error}"));
+    assert_eq!(driver.export(&mut readable, export).unwrap(), written);
     assert_eq!(readable, lines);
     driver.delete_session("s").unwrap();
     driver.delete_session("nobody").unwrap();
     for _ in 0..2 {
         assert_eq!(driver.import(&*lines).unwrap(), written);
         let mut again = Vec::new();
-        driver.export(&mut again, &Selection::all()).unwrap();
+        driver.export(&mut again, Selection::all()).unwrap();
         assert_eq!(again, lines);
     }
     let result = driver.import(&lines[..lines.len() - 9]);

@@ -3,28 +3,25 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use diesel::result::{ConnectionError, DatabaseErrorKind};
+use diesel::result::ConnectionError;
 use serde_json::error::Category;
 
-use crate::cursor::Cursor;
-use crate::disk;
-use crate::json;
-use crate::prune::PruneReport;
-use crate::transfer::Progress;
+use crate::model::cursor::Cursor;
+use crate::model::report::{Progress, PruneReport};
 
 /// A `Result` whose error is this crate's [`enum@Error`] unless another is named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The cause of a failure, where it can be of any type.
+/// The cause of a failure that can be of any type.
 pub(crate) type Cause = Box<dyn StdError + Send + Sync>;
 
 /// Everything that can go wrong.
 ///
-/// A variant exists where a caller would act on it; what is left is [`Error::Database`]. The message says what
-/// happened to whom, and [`source`](StdError::source) what SQLite, Diesel or the JSON parser said.
+/// There is a variant for everything a caller might act on; the rest is [`Error::Database`]. The message says what
+/// failed, and [`source`](StdError::source) is the error from SQLite, Diesel or the JSON parser.
 ///
-/// Errors end up in logs: neither the message nor its causes, nor their `Debug` forms, quote a stored value or a JSON
-/// text. They name tables, columns, positions and the kind of trouble, and rows and sessions by their ids.
+/// Errors end up in logs, so neither the message nor its causes, nor their `Debug` forms, quote stored values or JSON
+/// text. They name tables, columns, positions and the kind of problem, and identify rows and sessions by id.
 ///
 /// ```
 /// use agent_session_store::{Error, Json};
@@ -36,158 +33,159 @@ pub(crate) type Cause = Box<dyn StdError + Send + Sync>;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// A text that should become a [`Json`](crate::Json) is not JSON, a value has no form in JSON, or the JSON is not of
-    /// the type asked for, or too deep to be read as one. Nothing was stored.
+    /// A text is not valid JSON, a value cannot be written as JSON, or JSON does not match the type you decode it to or
+    /// is nested too deeply for that. Nothing was stored.
     InvalidJson {
-        /// Where and why it stopped.
+        /// Where the parser stopped, and why.
         source: serde_json::Error,
     },
-    /// A cursor that this crate did not make, or that belongs to another listing.
+    /// The cursor was not made by this crate, or belongs to another listing.
     InvalidCursor {
-        /// What is wrong with it.
+        /// What is wrong with the cursor.
         reason: &'static str,
     },
-    /// A stored value that cannot be decoded. The row is still there, untouched.
+    /// A stored value cannot be decoded. The row is still there, unchanged.
     ///
-    /// A page of a listing fails as a whole. Its other rows can be read: those up to this one on smaller pages from where
-    /// it began, down to a limit of 1, those behind it from `after`;
-    /// [`events`](crate::SessionPersistDriver::events) does so by itself.
+    /// A page that contains such a row fails as a whole. To read the rows before it, repeat the request with a smaller
+    /// limit, down to 1; to read the rows after it, continue from `after`.
+    /// [`events`](crate::SessionPersistDriver::events) does both for you.
     Decode {
         /// The table the row is in.
         table: &'static str,
-        /// The row's id, as far as it can be shown: the beginning of one that is no text, and `NULL`, with the rowid if it
-        /// is known, where there is none.
+        /// The row's id, as far as it can be shown: the beginning of an id that is not text, or `NULL` for a missing
+        /// one, with the rowid if it is known.
         id: String,
         /// The column that holds the value.
         column: &'static str,
         /// Why it cannot be decoded.
         source: Cause,
-        /// Where the listing goes on after the row, if the error comes from one: a cursor of that listing. For
-        /// [`latest_events`](crate::SessionPersistDriver::latest_events) that is
-        /// [`ListEventsRequest::descending`](crate::ListEventsRequest::descending).
+        /// If the error comes from a listing: a cursor that continues after the row. For
+        /// [`latest_events`](crate::SessionPersistDriver::latest_events) it belongs to the
+        /// [`descending`](crate::ListEventsRequest::descending) listing.
         after: Option<Cursor>,
     },
-    /// An append that asked for a certain end found another one: somebody else was faster. Nothing was written.
+    /// An append expected the session to end elsewhere: another writer was faster. Nothing was written.
     AppendConflict {
         /// The session that was appended to.
         session_id: String,
-        /// The index it was expected to end at; 0 stands for a session without events.
+        /// The index the session was expected to end at; 0 for a session without events.
         expected: i64,
-        /// The index it ends at; `None` if it has no events.
+        /// The index the session ends at; `None` if it has no events.
         last_index: Option<i64>,
     },
-    /// An event's id is taken, by an event with other content or in another session. Nothing was written.
+    /// The event id is taken, by an event with other content or in another session. Nothing was written.
     EventIdTaken {
         /// The id.
         id: String,
-        /// The session of the event that has it.
+        /// The session of the event that has the id.
         session_id: String,
     },
-    /// The session ends at the greatest index there is, so nothing can be appended to it. Nothing was written.
+    /// The session already ends at the greatest possible index, so nothing can be appended. Nothing was written.
     IndexesExhausted {
         /// The session.
         session_id: String,
     },
-    /// There is no session with this id, neither a record nor events.
+    /// No session has this id: there is no record and there are no events.
     SessionNotFound {
         /// The id.
         id: String,
     },
-    /// There is a session with this id already, or there are events of one. Nothing was written.
+    /// A session with this id already has a record or events. Nothing was written.
     SessionExists {
         /// The id.
         id: String,
     },
-    /// A line of an import cannot be used. The sessions before it were imported, and its own was not. But if a trigger or
-    /// constraint of yours refuses an event in the middle of a long session, the events before it may have been stored;
-    /// `done` counts them.
+    /// A line of an import cannot be used. The sessions before it were imported; the session of this line was not,
+    /// except that if one of your triggers or constraints refuses an event in the middle of a long session, the events
+    /// before it may have been stored. `done` counts them.
     Import {
-        /// The number of the line, from 1.
+        /// The line number, starting at 1.
         line: u64,
-        /// What was imported before.
+        /// What was imported before the error.
         done: Progress,
-        /// What is wrong with it.
+        /// What is wrong with the line.
         source: Cause,
     },
-    /// A call that works in steps failed after some of them; what they did stays. Called again, it goes on from there.
-    /// In a transaction of yours, it stays only if you commit.
+    /// A call that works in steps failed after some of them. Completed steps stay; call it again to continue. Inside
+    /// your own transaction they stay only if you commit.
     Unfinished {
         /// What was done.
         done: Done,
-        /// Why it did not get further.
+        /// Why it stopped.
         source: Box<Error>,
     },
     /// A file could not be read or written.
     Io {
-        /// What the operating system said.
+        /// The error from the operating system.
         source: std::io::Error,
     },
-    /// The tables are not there: the database has not been [migrated](crate::migrate).
+    /// The tables do not exist: the database has not been [migrated](crate::migrate).
     NotMigrated {
-        /// What SQLite said.
+        /// The error from SQLite.
         source: diesel::result::Error,
     },
-    /// The tables have a form that can only be used once they are migrated, and the store was opened for reading alone.
+    /// The tables have to be migrated before they can be used, and the store was opened read-only.
     MigrationNeeded {
-        /// What is old about them.
+        /// What is outdated about them.
         reason: String,
     },
-    /// The file cannot be brought to this crate's schema without losing something. Nothing was changed.
+    /// The file cannot be migrated to this crate's schema without losing data. Nothing was changed.
     CannotMigrate {
-        /// What stands in the way, down to the row where it is a row.
+        /// What prevents it, down to the row if it is a row.
         reason: String,
     },
     /// A migration failed and was rolled back.
     Migration {
-        /// What Diesel's migration harness said.
+        /// The error from Diesel's migration harness.
         source: Cause,
     },
-    /// The file could not be opened, or what is there can be no database.
+    /// The file could not be opened, or the path is not one of a database file.
     Open {
-        /// The path that was asked for.
+        /// The requested path.
         path: String,
-        /// What SQLite said, or what is there instead.
+        /// The error from SQLite, or what is at the path instead.
         source: ConnectionError,
     },
     /// The file is not an SQLite database.
     NotADatabase {
-        /// What SQLite said.
+        /// The error from SQLite.
         source: diesel::result::Error,
     },
-    /// The file, or the folder it is in, cannot be written to.
+    /// The file, or its folder, is not writable.
     ReadOnly {
-        /// What SQLite said.
+        /// The error from SQLite.
         source: diesel::result::Error,
     },
-    /// Another connection held the lock for longer than the busy timeout. This call stored nothing: try again. (One that
-    /// opens a file may have migrated it by then. As the source of [`Error::Unfinished`] it speaks of the last step.)
+    /// Another connection held a lock for longer than the busy timeout. This call stored nothing: try again. (A call
+    /// that opens a file may already have migrated it. As the source of [`Error::Unfinished`], this is about the last
+    /// step only.)
     Busy {
-        /// What SQLite said.
+        /// The error from SQLite.
         source: diesel::result::Error,
     },
-    /// The disk or the quota is full, or the file has reached a limit on its size. Nothing was written. (If that showed
-    /// only when a write-ahead log was put on the disk, and the process is killed before it writes again, whoever opens
-    /// the file next may find it written.)
+    /// The disk or quota is full, or the file has reached a size limit. Nothing was written. (One exception: if the
+    /// failure showed only when the write-ahead log was synced, and the process is killed before its next write,
+    /// whoever opens the file next may find the write there.)
     DiskFull {
-        /// What SQLite said, or the operating system.
+        /// The error from SQLite or the operating system.
         source: diesel::result::Error,
     },
     /// The store has been closed.
     Closed,
-    /// The call came from code that the store is running (a callback, a writer, instrumentation), and would have waited
-    /// for that to end, for ever. Nothing was done; call when it has ended.
+    /// The call came from code that the store is running (a callback, a writer, instrumentation) and would have waited
+    /// forever for that code to return. Nothing was done; repeat the call once that code has returned.
     Reentrant,
-    /// The call was ended by a panic in code of yours that a thread of the store was running: Diesel's instrumentation, or
-    /// the reader, writer or callback of an async export or import. Whether a write was stored is not known.
+    /// Your code panicked on a thread of the store: Diesel's instrumentation, or the reader, writer or callback of an
+    /// async export or import. A write may or may not have been stored.
     Panicked,
-    /// The operating system gave the store no thread.
+    /// The operating system refused to start a thread.
     Thread {
-        /// What it said.
+        /// The error from the operating system.
         source: std::io::Error,
     },
     /// Anything else that the database or Diesel reports.
     Database {
-        /// What it said.
+        /// The error from Diesel or the database.
         source: diesel::result::Error,
     },
 }
@@ -223,7 +221,7 @@ impl fmt::Display for Done {
 }
 
 impl Error {
-    /// The same, with the place where a listing goes on after the row that it is about.
+    /// The same error, with the cursor that continues after its row.
     pub(crate) fn with_after(mut self, cursor: Cursor) -> Self {
         if let Self::Decode { after, .. } = &mut self {
             *after = Some(cursor);
@@ -238,10 +236,10 @@ impl fmt::Display for Error {
             Self::InvalidJson { source } => match source.classify() {
                 // Only what was read has a place.
                 _ if source.line() == 0 => write!(f, "the value cannot be written as JSON: {source}"),
-                _ if json::is_too_deep(source) => {
+                _ if is_too_deep(source) => {
                     write!(f, "the JSON is nested too deeply to be decoded: {source}")
                 }
-                Category::Data => write!(f, "the JSON is of another type than asked for: {source}"),
+                Category::Data => write!(f, "the JSON does not match the requested type: {source}"),
                 _ => write!(f, "the text is not JSON: {source}"),
             },
             Self::InvalidCursor { reason } => write!(f, "the cursor cannot be used: {reason}"),
@@ -256,13 +254,13 @@ impl fmt::Display for Error {
                 }
             }
             Self::EventIdTaken { id, session_id } => {
-                write!(f, "the id {id:?} is taken by an event of session {session_id:?} that is not the same")
+                write!(f, "the id {id:?} is taken by a different event of session {session_id:?}")
             }
             Self::IndexesExhausted { session_id } => {
-                write!(f, "session {session_id:?} ends at the greatest index there is")
+                write!(f, "session {session_id:?} already ends at the greatest possible index")
             }
             Self::SessionNotFound { id } => write!(f, "there is no session {id:?}"),
-            Self::SessionExists { id } => write!(f, "there is a session {id:?} already"),
+            Self::SessionExists { id } => write!(f, "session {id:?} already exists"),
             Self::Import { line, source, .. } => write!(f, "cannot import line {line}: {source}"),
             Self::Unfinished { done, source } => write!(f, "{done}, then it failed: {source}"),
             Self::Io { source } => write!(f, "reading or writing failed: {source}"),
@@ -281,14 +279,14 @@ impl fmt::Display for Error {
             Self::Open { path, source } => write!(f, "cannot open {path:?}: {source}"),
             Self::NotADatabase { source } => write!(f, "the file is not an SQLite database: {source}"),
             Self::ReadOnly { source } => write!(f, "the database cannot be written to: {source}"),
-            Self::Busy { source } => write!(f, "another connection held the database for too long: {source}"),
+            Self::Busy { source } => write!(f, "another connection kept the database locked for too long: {source}"),
             Self::DiskFull { source } => write!(f, "there is no space left for the database: {source}"),
             Self::Closed => f.write_str("the store is closed"),
             Self::Reentrant => f.write_str(
-                "the store was called from inside another call of it, which this one would wait for: \
-                 make it when that has returned",
+                "the store was called from inside another of its calls, which this one would wait for: \
+                 call it after that one has returned",
             ),
-            Self::Panicked => f.write_str("a thread of the store panicked; whether a write was stored is not known"),
+            Self::Panicked => f.write_str("a thread of the store panicked; a write may or may not have been stored"),
             Self::Thread { source } => write!(f, "cannot start a thread: {source}"),
             Self::Database { source } => write!(f, "the database reported an error: {source}"),
         }
@@ -330,44 +328,21 @@ impl From<std::io::Error> for Error {
     }
 }
 
-/// What the columns of a row are turned into a record with.
+/// Unwraps an error of ours that Diesel has wrapped while reading a row's columns.
 impl From<Cause> for Error {
     fn from(cause: Cause) -> Self {
-        diesel::result::Error::DeserializationError(cause).into()
-    }
-}
-
-/// Recognises what Diesel reports without a type of its own, by SQLite's fixed English messages.
-impl From<diesel::result::Error> for Error {
-    fn from(source: diesel::result::Error) -> Self {
-        use diesel::result::Error as DieselError;
-        let source = match source {
-            DieselError::DeserializationError(cause) => match cause.downcast::<Error>() {
-                Ok(error) => return *error,
-                Err(cause) => DieselError::DeserializationError(cause),
-            },
-            other => other,
-        };
-        let DieselError::DatabaseError(DatabaseErrorKind::Unknown, information) = &source else {
-            return Self::Database { source };
-        };
-        match information.message() {
-            "no such table: sessions"
-            | "no such table: main.sessions"
-            | "no such table: events"
-            | "no such table: main.events" => Self::NotMigrated { source },
-            "file is not a database" | "unsupported file format" => Self::NotADatabase { source },
-            "attempt to write a readonly database" => Self::ReadOnly { source },
-            "database or disk is full" => Self::DiskFull { source },
-            // SQLite knows one of the errors of a full disk. The others are left in the system's own error, which
-            // this thread has from the call that failed.
-            "disk I/O error" | disk::CANNOT_OPEN if disk::is_full(&std::io::Error::last_os_error()) => {
-                Self::DiskFull { source }
-            }
-            message if message.starts_with("database is locked") || message.starts_with("database table is locked") => {
-                Self::Busy { source }
-            }
-            _ => Self::Database { source },
+        match cause.downcast::<Self>() {
+            Ok(error) => *error,
+            Err(cause) => Self::Database { source: diesel::result::Error::DeserializationError(cause) },
         }
     }
 }
+
+/// Whether the text is JSON and only too deep to become a value.
+fn is_too_deep(error: &serde_json::Error) -> bool {
+    error.is_syntax() && error.to_string().starts_with("recursion limit exceeded")
+}
+
+#[cfg(test)]
+#[path = "error_messages.rs"]
+mod messages;

@@ -1,9 +1,9 @@
-//! Keeps the sessions of coding agents in SQLite, for Rust applications that are on Diesel.
+//! Session persistence for coding agents, in SQLite, for Rust applications built on Diesel.
 //!
-//! A *session* is one conversation with a coding agent; its *events* are the JSON-RPC envelopes (Agent Client
-//! Protocol) that passed between client and agent, in order. This crate stores both in two tables, the same ones as
-//! the TypeScript SDK of sandbox-agent, so that both programs can share a file. For whom it is, and how to use it
-//! beside tables and migrations of your own, is in the README.
+//! A *session* is one conversation with a coding agent; its *events* are the JSON-RPC envelopes (Agent Client Protocol)
+//! exchanged between client and agent, in order. This crate stores both in two tables, with the same schema as the
+//! TypeScript SDK of sandbox-agent, so both programs can share a file. The README describes how to use the crate next
+//! to your own tables and migrations.
 //!
 //! ```
 //! use agent_session_store::{ListEventsRequest, SessionStore};
@@ -22,22 +22,22 @@
 //! # Ok::<(), agent_session_store::Error>(())
 //! ```
 //!
-//! | you have | you use |
+//! | if you have | use |
 //! |---|---|
-//! | a path | [`SessionStore`]: opens the file, migrates it, and works from any number of threads |
-//! | a path, and tasks | `AsyncSessionStore`, with the feature `async` |
-//! | a Diesel connection | [`migrate`] once, then the verbs of [`SessionPersistDriver`], in your own transactions |
+//! | a path | [`SessionStore`]: opens and migrates the file, and works from any number of threads |
+//! | a path, and async tasks | `AsyncSessionStore`, with the feature `async` |
+//! | a Diesel connection | [`migrate`] once, then the methods of [`SessionPersistDriver`], in your own transactions |
 //! | a Diesel migration harness | [`MIGRATIONS`] |
-//! | queries of your own | [`schema`], and [`SessionRecord`] and [`SessionEvent`] as Diesel models |
+//! | your own queries | [`schema`], with [`SessionRecord`] and [`SessionEvent`] as Diesel models |
 //!
 //! # Features
 //!
-//! - `bundled` (default) compiles SQLite into the application. Without it the system's `libsqlite3` is linked.
-//! - `contract` has the checks that every implementation of [`SessionPersistDriver`] can run.
-//! - `r2d2` lets [`MIGRATIONS`] look into the connections of a `diesel::r2d2` pool, as it does into a plain one.
+//! - `bundled` (default) compiles SQLite into the application. Without it, the system's `libsqlite3` is linked.
+//! - `contract` adds checks that any implementation of [`SessionPersistDriver`] can run.
+//! - `r2d2` lets [`MIGRATIONS`] see the SQLite connection inside a pooled one (`diesel::r2d2`).
 //! - `async` adds `AsyncSessionStore`: the verbs as `async fn`, on any runtime.
 
-/// The code blocks of the README, as tests. One of them needs the feature.
+/// The README's code blocks as tests. One of them needs the feature.
 #[cfg(all(doctest, feature = "async"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
@@ -47,56 +47,28 @@ pub use diesel;
 #[expect(missing_docs, reason = "printed by the diesel CLI")]
 pub mod schema;
 
-mod adopt;
-mod append;
-mod backup;
-mod checkpoint;
-mod column;
 #[cfg(feature = "contract")]
 pub mod contract;
-mod cursor;
-mod disk;
+mod database;
 mod driver;
 mod error;
-mod event;
-mod exact;
-mod insert;
-mod inspect;
-mod json;
-mod keyset;
-mod lifecycle;
-mod migrations;
-mod page;
-mod place;
-mod pragma;
-mod prune;
-mod request;
-mod session;
-mod statement;
-mod steps;
+mod model;
 mod store;
-mod tables;
-mod time;
-mod transaction;
-mod transfer;
-mod uri;
-mod waiting;
-mod walk;
+mod verb;
+mod verbs;
 
-pub use append::NewEvent;
-pub use checkpoint::CheckpointReport;
-pub use cursor::Cursor;
-pub use driver::SessionPersistDriver;
+pub use database::{MIGRATIONS, Migrations, migrate};
+pub use driver::{FileMaintenance, SessionPersistDriver};
 pub use error::{Done, Error, Result};
-pub use event::{Sender, SessionEvent, UnknownSender};
-pub use inspect::{CheckReport, DuplicateIndex, SessionStats, Stats};
-pub use json::Json;
-pub use migrations::{MIGRATIONS, Migrations, migrate};
-pub use page::ListPage;
-pub use prune::{PruneReport, PruneRequest};
-pub use request::{ListEventsRequest, ListSessionsRequest};
-pub use session::SessionRecord;
+pub use model::cursor::Cursor;
+pub use model::event::{NewEvent, Sender, SessionEvent, UnknownSender};
+pub use model::json::Json;
+pub use model::page::ListPage;
+pub use model::report::{CheckReport, CheckpointReport, DuplicateIndex, Progress, PruneReport, SessionStats, Stats};
+pub use model::request::{ListEventsRequest, ListSessionsRequest};
+pub use model::retention::PruneRequest;
+pub use model::session::SessionRecord;
+pub use model::transfer::{Export, Import, ImportSource, Selection};
 #[cfg(feature = "async")]
 pub use store::{AsyncEvents, AsyncSessionStore};
 pub use store::{Durability, JournalMode, SessionStore, SessionStoreBuilder};
-pub use transfer::{Progress, Selection};

@@ -1,12 +1,12 @@
-//! Walking through a session, for a task.
+//! Iterating over a session's events in async code.
 
 use super::asynchronous::AsyncSessionStore;
 use crate::error::Result;
-use crate::event::SessionEvent;
-use crate::request::ListEventsRequest;
-use crate::walk::Walk;
+use crate::model::event::SessionEvent;
+use crate::model::request::ListEventsRequest;
+use crate::verb::Walk;
 
-/// The events of a listing, for a task; made by [`AsyncSessionStore::events`].
+/// An async iterator over the events of a listing, returned by [`AsyncSessionStore::events`].
 #[derive(Debug)]
 pub struct AsyncEvents {
     store: AsyncSessionStore,
@@ -18,12 +18,12 @@ impl AsyncEvents {
         Self { store, walk: Walk::new(request) }
     }
 
-    /// The next event; `None` after the last one. Dropping the future loses none.
+    /// Returns the next event, or `None` after the last one. Dropping the future loses no event.
     ///
     /// # Errors
     ///
-    /// [`Error::Decode`](crate::Error::Decode) in the place of an event that cannot be decoded; asked again, it goes on
-    /// with the one after it. Any other error of [`AsyncSessionStore::list_events`] ends the listing.
+    /// [`Error::Decode`](crate::Error::Decode) in place of an event that cannot be decoded; the next call continues
+    /// with the event after it. Any other error of [`AsyncSessionStore::list_events`] ends the iteration.
     ///
     /// ```
     /// # use agent_session_store::{AsyncSessionStore, ListEventsRequest};
@@ -38,7 +38,7 @@ impl AsyncEvents {
                 return event.map(Some);
             }
             let Some(request) = self.walk.request() else { return Ok(None) };
-            // The request stays where it is until the page is there: the future may be dropped, and made again.
+            // The request is kept until its page has arrived, because the future may be dropped and made again.
             let answer = self.store.list_events(request).await;
             self.walk.answer(answer);
         }

@@ -1,4 +1,4 @@
-//! The store's face for tasks.
+//! The async store.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,27 +11,27 @@ use super::reentrance::{Activity, is_inside, refuse};
 use super::workers::Workers;
 use crate::error::Result;
 
-/// [`SessionStore`] for async code: the same verbs as `async fn`, on any runtime and any number of tasks.
+/// [`SessionStore`] for async code: the same verbs as `async fn`, on any runtime and from any number of tasks.
 ///
-/// Cheap to clone; clones, and the [`SessionStore`] it was made from, share everything. A task that waits holds no
-/// thread: its write waits in the store's queue to be committed with others, its read is done by one of the store's own
-/// threads (as many as it has reading connections).
+/// It is cheap to clone. Clones, and the [`SessionStore`] it was made from, share everything. A waiting task blocks no
+/// thread: its write waits in the store's queue to be committed with others, and its read runs on one of the store's
+/// own threads (there are as many as reading connections).
 ///
-/// **What takes long** has threads of its own, started as they are needed: up to 16 exports run at the same time, 16
-/// imports, 4 backups, and 4 of what tidies up; any more wait their turn, in the order in which they were first polled.
-/// No kind waits for another, so that an import may read what an export is still writing. An export or import whose
-/// reader or writer waits for one that comes *later* can wait for ever when there are more than 16; start the ones that
-/// others wait for first.
+/// **Long operations** have their own threads, started on demand: up to 16 exports, 16 imports, 4 backups and 4
+/// maintenance calls (prune, reclaim, checkpoint) run at the same time. Further ones wait their turn, in the order in
+/// which they were first polled. The kinds do not wait for each other, so an import may read what an export is still
+/// writing. With more than 16 exports or imports, one whose reader or writer waits for a *later* one can wait forever;
+/// start the ones that others depend on first.
 ///
-/// **Dropping a future** takes nothing back that was begun. A write that was polled once may have been queued, and then
-/// is carried out all the same; one that was never polled, or was still waiting for room in the queue, is not. What
-/// waits for a thread is given up, a read or anything that takes long; what runs goes on.
+/// **Dropping a future** does not undo what it has started. A write that was polled once may be in the queue and is
+/// then carried out anyway; one that was never polled, or was still waiting for room in the queue, is not. A read or
+/// long operation that is still waiting for a thread is cancelled; one that is running continues.
 ///
-/// [Calls from inside](SessionStore#calls-from-inside) a call are answered as there. Where they read or take long, they
-/// are done at once, on the thread that polls them.
+/// [Reentrant calls](SessionStore#reentrant-calls) get the same answers as on [`SessionStore`]. Reads and long
+/// operations among them run at once, on the thread that polls them.
 ///
-/// Dropping the last clone waits, on the thread that drops it, for the writes in the queue;
-/// [`close`](AsyncSessionStore::close) does it without holding a thread of the runtime.
+/// Dropping the last clone waits for the queued writes, on the thread that drops it.
+/// [`close`](AsyncSessionStore::close) does so without blocking a thread of the runtime.
 ///
 /// ```
 /// # use agent_session_store::{Json, ListEventsRequest, Sender, SessionEvent};
@@ -57,7 +57,7 @@ pub struct AsyncSessionStore {
     pub(super) threads: Arc<Threads>,
 }
 
-/// Each kind of work has its own, since work of one kind may wait for work of another.
+/// Each kind of work has its own threads, because work of one kind may wait for work of another.
 pub(super) struct Threads {
     reading: Workers,
     pub(super) exporting: Workers,
@@ -67,15 +67,15 @@ pub(super) struct Threads {
     closing: Workers,
 }
 
-/// Opening is for stores that are not there yet. The threads are for all of them.
+/// Shared by all stores, since a store that is being opened has no threads yet.
 static OPENING: LazyLock<Workers> = LazyLock::new(|| Workers::new(64, "agent-session-store-open", None));
 
 impl AsyncSessionStore {
-    /// As [`SessionStore::open`].
+    /// See [`SessionStore::open`].
     ///
     /// # Errors
     ///
-    /// As [`SessionStore::open`].
+    /// See [`SessionStore::open`].
     ///
     /// ```
     /// # use agent_session_store::AsyncSessionStore;
@@ -88,11 +88,11 @@ impl AsyncSessionStore {
         SessionStore::builder().open_async(path).await
     }
 
-    /// As [`SessionStore::open_in_memory`].
+    /// See [`SessionStore::open_in_memory`].
     ///
     /// # Errors
     ///
-    /// As [`SessionStore::open_in_memory`].
+    /// See [`SessionStore::open_in_memory`].
     ///
     /// ```
     /// # use agent_session_store::AsyncSessionStore;
@@ -103,11 +103,11 @@ impl AsyncSessionStore {
         SessionStore::open_in_memory().map(Self::from)
     }
 
-    /// As [`SessionStore::close`].
+    /// See [`SessionStore::close`].
     ///
     /// # Errors
     ///
-    /// As [`SessionStore::close`].
+    /// See [`SessionStore::close`].
     ///
     /// ```
     /// # use agent_session_store::AsyncSessionStore;
@@ -133,7 +133,7 @@ impl AsyncSessionStore {
         if is_inside(self.engine().id(), &[Activity::Reading, Activity::Writing]) {
             return self.engine().read(work);
         }
-        // Not the store itself, which closes when the last clone is dropped.
+        // Not the store itself, which closes when its last clone is dropped.
         let open = Arc::<OpenStore>::clone(&self.store.0);
         self.threads.reading.run(move || open.engine.read(work)).await
     }
@@ -145,8 +145,8 @@ impl AsyncSessionStore {
         self.engine().writer().write_queued(work).await
     }
 
-    /// Does something that takes long: on one of these threads, or, in the middle of another call, here, since that may
-    /// be the last of them.
+    /// Runs a long operation on one of these threads. Inside another call it runs right here, since the thread of that
+    /// call may be the last one.
     pub(super) async fn on_a_thread<T: Send + 'static>(
         &self,
         threads: &Workers,
@@ -160,7 +160,7 @@ impl AsyncSessionStore {
 }
 
 impl From<SessionStore> for AsyncSessionStore {
-    /// The same store, for tasks.
+    /// Makes an async store over the same connections.
     fn from(store: SessionStore) -> Self {
         let engine = &store.0.engine;
         let long = |limit, name| Workers::new(limit, name, Some(engine.id()));
@@ -183,11 +183,11 @@ impl fmt::Debug for AsyncSessionStore {
 }
 
 impl SessionStoreBuilder {
-    /// As [`open`](SessionStoreBuilder::open), without holding a thread of the runtime.
+    /// Like [`open`](SessionStoreBuilder::open), but without blocking a thread of the runtime.
     ///
     /// # Errors
     ///
-    /// As [`open`](SessionStoreBuilder::open).
+    /// Those of [`open`](SessionStoreBuilder::open).
     ///
     /// ```
     /// # use agent_session_store::SessionStore;

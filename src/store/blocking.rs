@@ -1,4 +1,4 @@
-//! The store: what it is, and how it is opened and closed.
+//! The store: its type, opening and closing.
 
 use std::fmt;
 use std::ops::Deref;
@@ -10,39 +10,40 @@ use super::engine::{Engine, StoreEngine};
 use super::reentrance::{ANYTHING, Activity, ActivityGuard, is_inside, refuse};
 use crate::error::Result;
 
-/// Sessions and events in a database file of the store's own making: connections, settings, migration and threads are
-/// its business. Cheap to clone; share it between any number of threads.
+/// A store of sessions and events in a database file. It manages connections, settings, migration and threads for you.
+/// It is cheap to clone; share it between any number of threads.
 ///
-/// **Writes** return when they are committed and, unless [`Durability::Normal`](crate::Durability::Normal) was chosen,
-/// on the disk. Those that wait at the same time become one transaction and one disk sync, each answered for itself: one
-/// that fails does not fail the others. Up to 1,024 writes wait inside the store with a copy of what they write; a
-/// further call blocks until there is room. The writes of one thread keep their order.
+/// **Writes** return once they are committed and, unless you choose [`Durability::Normal`](crate::Durability::Normal),
+/// on disk. Concurrent writes share one transaction and one disk sync, but each gets its own result: one that fails
+/// does not fail the others. Up to 1,024 writes wait in a queue inside the store, each with a copy of its data; further
+/// calls block until there is room. The writes of one thread stay in order.
 ///
-/// **Reads** run on connections of their own, see every write that was answered before, and with a write-ahead log
-/// never wait for a writer.
+/// **Reads** run on separate connections and see every write that has returned. With a write-ahead log they never wait
+/// for a writer.
 ///
-/// Other processes, the reference driver among them, may use the same file at the same time. Calls block; from async
-/// code use the `async` feature's `AsyncSessionStore`.
+/// Other processes, including the reference driver, can use the same file at the same time. Calls block; in async code,
+/// use `AsyncSessionStore` from the feature `async`.
 ///
-/// # Calls from inside
+/// # Reentrant calls
 ///
-/// Code of yours that the store runs may use the store: an export's or import's callback, its writer or reader, a
-/// waker, Diesel's instrumentation. Each call works, or it is [`Error::Reentrant`](crate::Error::Reentrant) at once, where
-/// it would wait for the very call that it is made from:
+/// Your code that the store runs may call the store: an export's or import's callback, its writer or reader, a waker,
+/// Diesel's instrumentation. Such a call either works or, if it would wait for the very call it is made from, fails at
+/// once with [`Error::Reentrant`](crate::Error::Reentrant):
 ///
-/// - during an import, everything works; after [`close`](Self::close) it ends with [`Error::Closed`](crate::Error::Closed),
-/// - during an export, everything works but [`close`](Self::close) and [`reclaim_space`](Self::reclaim_space), and, if the
-///   file was opened with a rollback journal, whatever writes; in memory everything works,
-/// - instrumentation of a read is in the same position; that of a write may read, but not write; in memory it can do
-///   nothing.
+/// - During an import, everything works. After [`close`](Self::close), the import ends with
+///   [`Error::Closed`](crate::Error::Closed).
+/// - During an export, everything works except [`close`](Self::close) and [`reclaim_space`](Self::reclaim_space) and,
+///   if the file was opened with a rollback journal, all writes. In memory everything works.
+/// - In the instrumentation of a read, the same rules apply as during an export. In that of a write you can read but
+///   not write. Instrumentation of a store in memory cannot call the store at all.
 ///
-/// What cannot be noticed is another thread or task that makes such a call while yours waits for it: do not wait for one.
+/// The store cannot detect that your code waits for another thread or task that makes such a call. Do not wait for one.
 ///
-/// # Watching it
+/// # Instrumentation
 ///
-/// Everything the store does, and what is slow or fails, can be watched with Diesel's instrumentation: what
-/// [`set_default_instrumentation`](diesel::connection::set_default_instrumentation) installs before the store is
-/// opened sees its connections, queries, transactions and errors.
+/// You can observe everything the store does, including slow and failing queries, with Diesel's instrumentation. Call
+/// [`set_default_instrumentation`](diesel::connection::set_default_instrumentation) before you open the store; the
+/// instrumentation then sees its connections, queries, transactions and errors.
 ///
 /// ```
 /// use agent_session_store::{Json, ListEventsRequest, Sender, SessionEvent, SessionStore};
@@ -67,25 +68,25 @@ use crate::error::Result;
 #[derive(Clone)]
 pub struct SessionStore(pub(super) Arc<Owner>);
 
-/// What the clones of a store share; the connections close when the last of them is gone. The store's own threads hold
-/// the connections and not this, so that closing never depends on how far they are.
+/// Shared by the clones of a store; the connections close when the last clone is dropped. The store's own threads hold
+/// the connections but not this, so closing never depends on their progress.
 pub(super) struct Owner(Arc<OpenStore>);
 
 pub(super) struct OpenStore {
     pub(super) engine: Engine,
-    /// Held while closing: who closes as well has to wait for that.
+    /// Held while closing, so that a second call to close waits for the first.
     closing: Mutex<()>,
 }
 
 impl SessionStore {
-    /// Opens a database file, creates it if it is not there, and [migrates](crate::migrate) it if that is needed:
-    /// with a write-ahead log, full durability, and the other choices of [`SessionStore::builder`]. A new file is its
-    /// owner's alone, see [`file_mode`](crate::SessionStoreBuilder::file_mode). What a path stands for is said at
-    /// [`SessionStoreBuilder::open`](crate::SessionStoreBuilder::open): `":memory:"` is a database in memory.
+    /// Opens a database file, creating it if it does not exist, and [migrates](crate::migrate) it if necessary. It uses
+    /// a write-ahead log, full durability, and the other defaults of [`SessionStore::builder`]. A new file is private
+    /// to its owner, see [`file_mode`](crate::SessionStoreBuilder::file_mode). `":memory:"` opens a database in memory;
+    /// [`SessionStoreBuilder::open`](crate::SessionStoreBuilder::open) describes how a path is interpreted.
     ///
     /// # Errors
     ///
-    /// [`Error::Open`](crate::Error::Open), [`Error::Busy`](crate::Error::Busy), and those of
+    /// [`Error::Open`](crate::Error::Open), [`Error::Busy`](crate::Error::Busy), and the errors of
     /// [`migrate`](crate::migrate).
     ///
     /// ```
@@ -99,11 +100,11 @@ impl SessionStore {
         Self::builder().open(path)
     }
 
-    /// Opens a database that lives in memory as long as the store, for tests.
+    /// Opens a database in memory that lives as long as the store, for tests.
     ///
     /// # Errors
     ///
-    /// Whatever the database reports.
+    /// Any error from the database.
     ///
     /// ```
     /// # use agent_session_store::SessionStore;
@@ -118,18 +119,18 @@ impl SessionStore {
         Self(Arc::new(Owner(Arc::new(OpenStore { engine, closing: Mutex::new(()) }))))
     }
 
-    /// Closes the store, for every clone of it: waits for the calls that were begun, moves the write-ahead log into
-    /// the file as far as other processes let it (waiting for them, or keeping writers waiting, for a twentieth of a second at most), and closes the
-    /// connections. Every later call is answered with
-    /// [`Error::Closed`](crate::Error::Closed), except this one, which then does nothing.
+    /// Closes the store for all its clones. It waits for calls in progress, moves the write-ahead log into the file as
+    /// far as other processes allow, and closes the connections. For the log it waits for other processes, or blocks
+    /// their writers, for at most a twentieth of a second. Every later call fails with
+    /// [`Error::Closed`](crate::Error::Closed); closing again does nothing.
     ///
-    /// Dropping the last clone does the same, without a word about errors.
+    /// Dropping the last clone does the same, but ignores errors.
     ///
     /// # Errors
     ///
-    /// [`Error::Reentrant`](crate::Error::Reentrant) from inside another call, which it would wait for; the store stays
-    /// open then. And what the database reports about moving the log. Nothing is lost then: what was acknowledged is in the log, and
-    /// the next one to open the file reads it there.
+    /// [`Error::Reentrant`](crate::Error::Reentrant) from inside another call that it would wait for; the store then
+    /// stays open. Also any error from the database while moving the log. No data is lost then: acknowledged writes are
+    /// in the log, and whoever opens the file next reads them from there.
     ///
     /// ```
     /// # use agent_session_store::{Error, SessionStore};
@@ -170,10 +171,10 @@ impl Deref for Owner {
 impl Drop for Owner {
     fn drop(&mut self) {
         let store = Arc::clone(&self.0);
-        // Nobody is left to tell, of errors or of a panic in the host's instrumentation.
+        // There is nobody to report an error to, or a panic in the application's instrumentation.
         let close = move || _ = catch_unwind(AssertUnwindSafe(|| store.close()));
         if is_inside(self.engine.id(), ANYTHING) {
-            // Dropped by code that the store called. This thread cannot wait for what it is in the middle of.
+            // Dropped by code that the store called. This thread cannot wait for the call that it is in.
             let _ = std::thread::Builder::new().name("agent-session-store".to_owned()).spawn(close);
         } else {
             close();

@@ -1,4 +1,4 @@
-//! How a store is opened.
+//! The store's builder.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::engine::Engine;
 use super::options::{Durability, JournalMode, Options};
 use crate::error::Result;
 
-/// The choices that [`SessionStore::open`] makes, one by one.
+/// Opens a [`SessionStore`] with your own options instead of the defaults of [`SessionStore::open`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::error::Result;
 pub struct SessionStoreBuilder(Options);
 
 impl SessionStoreBuilder {
-    /// What an acknowledged write survives; [`Durability::Full`] unless set.
+    /// What an acknowledged write survives. Default: [`Durability::Full`].
     ///
     /// ```
     /// # use agent_session_store::{Durability, SessionStore};
@@ -35,8 +35,8 @@ impl SessionStoreBuilder {
         self
     }
 
-    /// Write-ahead log or rollback journal; [`JournalMode::Wal`] unless set. It is a property of the file: opening
-    /// changes it for everybody, and waits for others to let it.
+    /// Whether to use a write-ahead log or a rollback journal. Default: [`JournalMode::Wal`]. The journal mode is a
+    /// property of the file: opening changes it for everyone, and waits until other connections allow the change.
     ///
     /// ```
     /// # use agent_session_store::{JournalMode, SessionStore};
@@ -47,11 +47,11 @@ impl SessionStoreBuilder {
         self
     }
 
-    /// How long to wait for another process (or another store on the same file) that holds the lock, before a call
-    /// fails with [`Error::Busy`](crate::Error::Busy); 5 seconds unless set. Precise to the millisecond.
+    /// How long to wait for a lock held by another process (or another store on the same file) before a call fails with
+    /// [`Error::Busy`](crate::Error::Busy), with millisecond precision. Default: 5 seconds.
     ///
     /// Opening a file that has to be migrated, or that another process is migrating, waits longer, see
-    /// [`migrate`](crate::migrate); opening one for reading alone does not.
+    /// [`migrate`](crate::migrate). Opening it read-only does not.
     ///
     /// ```
     /// # use agent_session_store::SessionStore;
@@ -62,9 +62,9 @@ impl SessionStoreBuilder {
         self
     }
 
-    /// How many connections may read at the same time; 4 unless set, and at least 1. Each is opened when it is first
-    /// needed and takes up to 2 MB for its cache. Calls beyond this number wait for one to be free. Exports and copies do
-    /// not count: each takes a connection of its own.
+    /// How many connections may read at the same time, at least 1. Default: 4. Each is opened on first use and takes up
+    /// to 2 MB of cache. Further reads wait for a free connection. Exports and backups do not count: each opens its own
+    /// connection.
     ///
     /// ```
     /// # use agent_session_store::SessionStore;
@@ -75,8 +75,8 @@ impl SessionStoreBuilder {
         self
     }
 
-    /// Whether to create a file that is not there, or that a link leads to; `true` unless set. If `false`, opening fails
-    /// with [`Error::Open`](crate::Error::Open). Folders are never created.
+    /// Whether to create a missing file, also at the target of a link. Default: `true`. If `false`, opening a missing
+    /// file fails with [`Error::Open`](crate::Error::Open). Folders are never created.
     ///
     /// ```
     /// # use agent_session_store::{Error, SessionStore};
@@ -88,18 +88,18 @@ impl SessionStoreBuilder {
         self
     }
 
-    /// Whether to open the file for reading alone; `false` unless set. The file must exist; it is read as it is, also
-    /// where it belongs to the reference driver and has never been migrated. If it has an older shape, opening fails with
-    /// [`Error::MigrationNeeded`](crate::Error::MigrationNeeded), and every write with
-    /// [`Error::ReadOnly`](crate::Error::ReadOnly). Journal mode, durability and what concerns the log do not apply.
+    /// Whether to open the file read-only. Default: `false`. The file must exist and is read as it is, even if it
+    /// belongs to the reference driver and was never migrated. If it has an older schema, opening fails with
+    /// [`Error::MigrationNeeded`](crate::Error::MigrationNeeded). Every write fails with
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly). The options for journal mode, durability and the log do not apply.
     ///
-    /// Neither the database nor its log or journal is changed by a byte. SQLite reads a log by way of an index in shared
-    /// memory, the `-shm` file: while the store is open, an empty `-wal` and a `-shm` may come to lie beside a database
-    /// in WAL mode that has none, and are taken away when it closes. Where there is a log with something in it, the
-    /// `-shm` is created or written anew as needed, and stays with the log.
+    /// Not a byte of the database, its log or its journal changes. SQLite reads a log through an index in shared
+    /// memory, the `-shm` file. While the store is open, an empty `-wal` and a `-shm` may appear next to a database in
+    /// WAL mode that has none; they are removed when it closes. If there is a log with content, the `-shm` is created
+    /// or rewritten as needed, and stays with the log.
     ///
-    /// Opening fails with [`Error::Open`](crate::Error::Open) where reading would take a write: a transaction that was
-    /// interrupted is to be rolled back, or there is no `-shm` and the folder cannot be written to.
+    /// Opening fails with [`Error::Open`](crate::Error::Open) if reading would require a write: because an interrupted
+    /// transaction has to be rolled back, or because there is no `-shm` and the folder is not writable.
     ///
     /// ```
     /// # use agent_session_store::SessionStore;
@@ -115,12 +115,12 @@ impl SessionStoreBuilder {
         self
     }
 
-    /// Which users may read and write a file that is created, on Unix: its mode, whatever the umask of the process;
-    /// `0o600` unless set, so that it is its owner's alone. The owner may always do both. The files beside it (`-wal`,
-    /// `-shm`, `-journal`) get the same mode, from SQLite. A file that is there keeps its own; change that with
-    /// [`set_permissions`](std::fs::set_permissions) while nobody has it open.
+    /// The mode of a file that the store creates, on Unix, regardless of the process's umask. Default: `0o600`, private
+    /// to its owner. The owner can always read and write. SQLite gives the files next to it (`-wal`, `-shm`,
+    /// `-journal`) the same mode. An existing file keeps its mode; change it with
+    /// [`set_permissions`](std::fs::set_permissions) while nobody has the file open.
     ///
-    /// Elsewhere this does nothing: on Windows a new file has the rights that its folder hands down.
+    /// On other systems this does nothing: on Windows a new file inherits the permissions of its folder.
     ///
     /// ```
     /// # use agent_session_store::SessionStore;
@@ -131,14 +131,15 @@ impl SessionStoreBuilder {
         self
     }
 
-    /// How large the write-ahead log (`-wal`) may be, in bytes; 64 MiB unless set. A log that is larger after a write is
-    /// moved into the file and emptied as soon as those who read from it let that happen; the store's own writes wait for
-    /// it, for a fifth of a second at most besides the copying. It is tried again after a tenth of a second, or after up
-    /// to 30 seconds where one reader is in the way for long, such as an export: until then the log grows. A single write
-    /// may also make it larger than this. See [`checkpoint`](SessionStore::checkpoint) to do it at once.
+    /// The size in bytes above which the store empties the write-ahead log (`-wal`). Default: 64 MiB. If the log is
+    /// larger after a write, the store moves it into the file and empties it as soon as its readers allow. Its own
+    /// writes wait for that, at most a fifth of a second on top of the copying. If readers are in the way, it tries
+    /// again after a tenth of a second, or after up to 30 seconds if one of them runs for long, such as an export;
+    /// until then the log grows. A single write may also exceed the limit. To empty the log at once, see
+    /// [`checkpoint`](SessionStore::checkpoint).
     ///
-    /// A log that is emptied often costs time: each commit makes the file grow again. Below some megabytes the space
-    /// saved is seldom worth it.
+    /// Emptying the log often costs time, since each commit has to grow the file again. Below a few megabytes the saved
+    /// space is rarely worth it.
     ///
     /// ```
     /// # use agent_session_store::SessionStore;
@@ -149,9 +150,10 @@ impl SessionStoreBuilder {
         self
     }
 
-    /// Whether the log is moved into the file without being asked; `true` unless set. If `false`, neither SQLite nor the
-    /// store does so, however large it becomes and also not when the store is closed: for programs such as Litestream
-    /// that copy the log and take care of it themselves. [`log_size_limit`](Self::log_size_limit) does not apply then.
+    /// Whether to checkpoint the log automatically. Default: `true`. If `false`, neither SQLite nor the store moves the
+    /// log into the file, however large it becomes, not even when the store closes. Use this with programs such as
+    /// Litestream that copy the log and checkpoint it themselves. [`log_size_limit`](Self::log_size_limit) does not
+    /// apply then.
     ///
     /// ```
     /// # use agent_session_store::SessionStore;
@@ -162,19 +164,19 @@ impl SessionStoreBuilder {
         self
     }
 
-    /// Opens a database file, and [migrates](crate::migrate) it where that is needed. A relative path is taken from the
-    /// working directory of this moment.
+    /// Opens a database file and [migrates](crate::migrate) it if necessary. A relative path is resolved against the
+    /// current working directory, once.
     ///
-    /// Every character of the path stands for itself, with two exceptions. `":memory:"` is
-    /// [in memory](Self::open_in_memory), as to SQLite. What begins with `file:` would be a URI to SQLite and is refused:
-    /// say what it would say with [`read_only`](Self::read_only) and [`create`](Self::create). Files of such names are
-    /// `"./:memory:"` and `"./file:x"`.
+    /// The path is taken literally, with two exceptions. `":memory:"` opens a database
+    /// [in memory](Self::open_in_memory), as in SQLite. A path that begins with `file:`, which SQLite would read as a URI,
+    /// is refused: use [`read_only`](Self::read_only) and [`create`](Self::create) instead of URI parameters. To open
+    /// files with such names, write `"./:memory:"` and `"./file:x"`.
     ///
     /// # Errors
     ///
-    /// [`Error::Open`](crate::Error::Open), also for what is no file (a folder, a named pipe, a device) and for what a
-    /// killed [`backup_to`](SessionStore::backup_to) has left; [`Error::Busy`](crate::Error::Busy), and those of
-    /// [`migrate`](crate::migrate).
+    /// [`Error::Open`](crate::Error::Open), also if the path is not a file (a folder, a named pipe, a device) or is
+    /// left over from a killed [`backup_to`](SessionStore::backup_to); [`Error::Busy`](crate::Error::Busy); and the
+    /// errors of [`migrate`](crate::migrate).
     ///
     /// ```
     /// # use agent_session_store::SessionStore;
@@ -187,12 +189,12 @@ impl SessionStoreBuilder {
         Engine::open(path.as_ref(), self.0).map(SessionStore::over)
     }
 
-    /// Opens a database that lives in memory as long as the store, for tests. Everything goes through one connection.
-    /// [`read_only`](Self::read_only) does nothing there.
+    /// Opens a database in memory that lives as long as the store, for tests. All calls share one connection.
+    /// [`read_only`](Self::read_only) has no effect.
     ///
     /// # Errors
     ///
-    /// Whatever the database reports.
+    /// Any error from the database.
     ///
     /// ```
     /// # use agent_session_store::SessionStore;
@@ -205,7 +207,7 @@ impl SessionStoreBuilder {
 }
 
 impl SessionStore {
-    /// Opens a store in another way than [`SessionStore::open`] does.
+    /// Returns a builder with the defaults of [`SessionStore::open`].
     ///
     /// ```
     /// # use agent_session_store::SessionStore;

@@ -1,18 +1,16 @@
-//! A store that owns its connections: one that writes, some that read.
+//! A store that owns its connections: one for writing, several for reading.
 //!
-//! `SessionStore` and `AsyncSessionStore` hand each verb to the engine, which knows the database. What any engine can use
-//! is here: group commit for the one connection that writes, a pool of those that read, threads that work for tasks, and
-//! what keeps a call from waiting for the very thread that makes it.
+//! `SessionStore` and `AsyncSessionStore` pass each verb to the engine, which knows the database. This module has what
+//! any engine can use: group commit on the writing connection, a pool of reading connections, threads that work for
+//! async tasks, and a guard against calls that would wait for their own thread.
 
 mod blocking;
 mod blocking_verbs;
 mod builder;
 mod engine;
-mod forwarded_verbs;
 mod options;
 mod reader_pool;
 mod reentrance;
-mod store_driver;
 mod ticket;
 mod writer;
 

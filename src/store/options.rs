@@ -1,4 +1,4 @@
-//! The choices that a store is opened with.
+//! The options of a store.
 
 use std::time::Duration;
 
@@ -14,18 +14,18 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// Power loss, and a crash of the operating system: SQLite's `synchronous = EXTRA`, which with a write-ahead log
-    /// is the same as `FULL`. Every commit waits for the disk, for between a tenth of a millisecond and tens of
-    /// milliseconds; writes that wait at the same time share one commit.
+    /// Power loss and operating system crashes: SQLite's `synchronous = EXTRA`, which with a write-ahead log is the
+    /// same as `FULL`. Every commit waits for the disk, from a tenth of a millisecond to tens of milliseconds;
+    /// concurrent writes share one commit.
     #[default]
     Full,
-    /// A crash or kill of the process: `synchronous = NORMAL`. A commit does not wait for the disk. After power loss
-    /// or a crash of the operating system the file is intact, but the last writes before it may be missing. With a
-    /// rollback journal this is the same as `Full`: less would not keep the file intact on every disk.
+    /// A crash or kill of the process: `synchronous = NORMAL`. A commit does not wait for the disk. After power loss or
+    /// an operating system crash the file is intact, but the last writes may be missing. With a rollback journal this
+    /// is the same as `Full`, since anything less would not keep the file intact on every disk.
     Normal,
 }
 
-/// How SQLite keeps a transaction apart until it is committed.
+/// How SQLite makes transactions atomic.
 ///
 /// ```
 /// use agent_session_store::{JournalMode, SessionStore};
@@ -37,17 +37,17 @@ pub enum Durability {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum JournalMode {
-    /// A write-ahead log, in two files beside the database (`-wal`, `-shm`): readers and the writer do not wait for
-    /// each other, and a commit is one disk sync. All processes must be on one machine. Where the file system cannot
-    /// do it, SQLite stays with the rollback journal.
+    /// A write-ahead log, in two files next to the database (`-wal`, `-shm`): readers and the writer do not wait for
+    /// each other, and a commit takes one disk sync. All processes must be on the same machine. If the file system does
+    /// not support it, SQLite stays with the rollback journal.
     #[default]
     Wal,
-    /// A rollback journal (SQLite's `DELETE`), for network file systems and files that other programs copy while they
-    /// are open. A commit is two to four disk syncs, and readers and the writer wait for each other.
+    /// A rollback journal (SQLite's `DELETE` mode), for network file systems and for files that other programs copy
+    /// while they are open. A commit takes two to four disk syncs, and readers and the writer wait for each other.
     Rollback,
 }
 
-/// All of them, as [`SessionStoreBuilder`](super::SessionStoreBuilder) has collected them.
+/// All options, as collected by [`SessionStoreBuilder`](super::SessionStoreBuilder).
 #[derive(Clone, Debug)]
 pub(super) struct Options {
     pub(super) durability: Durability,

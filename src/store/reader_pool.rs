@@ -1,4 +1,4 @@
-//! Connections that read, opened when they are first needed and then kept.
+//! A pool of reading connections, opened on first use and then kept.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -10,18 +10,18 @@ pub(super) struct ReaderPool<C> {
     limit: usize,
     open: Box<dyn Fn() -> Result<C> + Send + Sync>,
     pool: Mutex<Pool<C>>,
-    /// A connection was given back, or the pool was closed.
+    /// A connection was returned, or the pool was closed.
     freed: Condvar,
 }
 
 struct Pool<C> {
     idle: Vec<C>,
-    /// Those that count for the limit.
+    /// Connections that count towards the limit.
     in_use: usize,
-    /// Those that do not.
+    /// Connections that do not.
     aside: usize,
-    /// Callers that wait for one to be given back. Where there are none, nobody has to be woken: that takes a system
-    /// call, as long as a small read.
+    /// Callers waiting for a connection. If there are none, nobody has to be woken, which would take a system call, as
+    /// long as a small read.
     waiting: usize,
     is_closed: bool,
 }
@@ -32,7 +32,7 @@ impl<C> ReaderPool<C> {
         Self { id, limit, open: Box::new(open), pool: Mutex::new(pool), freed: Condvar::new() }
     }
 
-    /// How many connections there may be.
+    /// The maximum number of connections.
     #[cfg(feature = "async")]
     pub(super) fn limit(&self) -> usize {
         self.limit
@@ -42,9 +42,9 @@ impl<C> ReaderPool<C> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads with a connection of its own, as soon as one is free.
+    /// Reads with a connection of the pool, as soon as one is free.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut C) -> Result<T>) -> Result<T> {
-        // Who holds a connection must not wait for another: the others may be waiting for this one.
+        // A thread that holds a connection must not wait for another: the others may be waiting for this one.
         if is_inside(self.id, &[Activity::Reading, Activity::Writing, Activity::Emptying]) {
             return self.aside(work);
         }
@@ -59,7 +59,8 @@ impl<C> ReaderPool<C> {
         self.lend(pool, true, work)
     }
 
-    /// The same for what may take long, or calls code of the host's meanwhile. It does not wait and takes no place.
+    /// The same for reads that may take long, or that call the application's code. It does not wait and does not count
+    /// towards the limit.
     pub(super) fn aside<T>(&self, work: impl FnOnce(&mut C) -> Result<T>) -> Result<T> {
         let mut pool = self.pool();
         if pool.is_closed {
@@ -86,7 +87,7 @@ impl<C> ReaderPool<C> {
         work(connection)
     }
 
-    /// Lets nobody in any more, closes what is idle, and waits until what is in use is closed too.
+    /// Rejects new reads, closes idle connections, and waits until those in use are closed too.
     pub(super) fn close(&self) {
         let mut pool = self.pool();
         pool.is_closed = true;
@@ -108,7 +109,7 @@ impl<C> ReaderPool<C> {
     }
 }
 
-/// A connection on loan. If its user panics, it is not given back but closed: nobody knows what it was doing.
+/// A connection on loan. If its user panics, it is closed instead of returned, since its state is unknown.
 struct Loan<'a, C> {
     readers: &'a ReaderPool<C>,
     connection: Option<C>,
@@ -122,8 +123,8 @@ impl<C> Drop for Loan<'_, C> {
         if !pool.is_closed && !std::thread::panicking() && pool.idle.len() + pool.in_use < room {
             pool.idle.extend(self.connection.take());
         } else {
-            // Closed before it stops counting, for who waits for that; and not under the lock, since the host's
-            // instrumentation goes with it.
+            // Close it before it stops counting, since others wait for that; and not under the lock, since that drops
+            // the application's instrumentation.
             drop(pool);
             self.connection = None;
             pool = self.readers.pool();

@@ -1,5 +1,5 @@
-//! What this thread is in the middle of. The store runs code of the host's: callbacks, writers, instrumentation, wakers.
-//! Where that calls the store again, it must not wait for what this very thread holds.
+//! What the current thread is in the middle of. The store runs the application's code: callbacks, writers,
+//! instrumentation, wakers. If that calls the store again, it must not wait for something that this very thread holds.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 
-/// Which store, of all there are in the process.
+/// Identifies a store within the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StoreId(u64);
 
@@ -18,35 +18,35 @@ impl StoreId {
     }
 }
 
-/// What a thread does for a store.
+/// What a thread is doing for a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Activity {
-    /// It holds the connection that writes.
+    /// It holds the writing connection.
     Writing,
-    /// It holds a connection that reads.
+    /// It holds a reading connection.
     Reading,
-    /// It is the one that empties the queue.
+    /// It is the thread that empties the queue.
     Emptying,
-    /// It closes the store.
+    /// It is closing the store.
     Closing,
-    /// It is one of those that work for tasks for as long as that takes.
+    /// It is running a long operation for an async task.
     #[cfg(feature = "async")]
     Working,
 }
 
-/// What a call that needs all of the store would wait for.
+/// What a call that needs the whole store would wait for.
 pub(super) const ANYTHING: &[Activity] = &[Activity::Writing, Activity::Reading, Activity::Emptying, Activity::Closing];
 
 thread_local! {
     static ACTIVITIES: RefCell<Vec<(StoreId, Activity)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The thread is in the middle of something until this is dropped, on the same thread.
+/// Marks the thread as in the middle of something until this is dropped, on the same thread.
 pub(super) struct ActivityGuard(StoreId, Activity, PhantomData<*const ()>);
 
 impl ActivityGuard {
     pub(super) fn enter(store: StoreId, activity: Activity) -> Self {
-        // A thread that is ending may have lost its list. Then nothing is noted, and nothing found.
+        // A thread that is ending may have lost its list. Then nothing is recorded, and nothing found.
         let _ = ACTIVITIES.try_with(|activities| activities.borrow_mut().push((store, activity)));
         Self(store, activity, PhantomData)
     }
@@ -73,7 +73,7 @@ pub(super) fn is_inside(store: StoreId, any_of: &[Activity]) -> bool {
         .unwrap_or(false)
 }
 
-/// An error if this thread is in the middle of one of these.
+/// Returns an error if this thread is in the middle of one of these.
 pub(super) fn refuse(store: StoreId, inside: &[Activity]) -> Result<()> {
     if is_inside(store, inside) { Err(Error::Reentrant) } else { Ok(()) }
 }

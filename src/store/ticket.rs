@@ -1,4 +1,4 @@
-//! One answer, for a thread or a task that waits for it.
+//! One result, for a thread or a task that waits for it.
 
 #[cfg(feature = "async")]
 use std::future::Future;
@@ -11,10 +11,10 @@ use std::task::{Context, Poll};
 
 use crate::error::{Error, Result};
 
-/// Waits for the answer: `wait` as a thread, `await` as a task.
+/// The receiver of the result: `wait` on a thread, `await` in a task.
 pub(super) struct Ticket<T>(Arc<Slot<T>>);
 
-/// Gives the answer. Dropped without one (its thread panicked), it answers with [`Error::Panicked`].
+/// The sender of the result. If it is dropped without one (its thread panicked), the result is [`Error::Panicked`].
 pub(super) struct Promise<T>(Arc<Slot<T>>);
 
 struct Slot<T> {
@@ -90,7 +90,7 @@ impl<T> Future for Ticket<T> {
             if known.as_ref().is_some_and(|known| known.will_wake(context.waker())) {
                 return Poll::Pending;
             }
-            // Cloned and dropped without the lock: a waker is somebody else's code.
+            // Cloned and dropped without the lock: a waker is foreign code.
             if let Some(new) = new.take() {
                 let old = known.replace(new);
                 drop(state);
@@ -103,7 +103,7 @@ impl<T> Future for Ticket<T> {
     }
 }
 
-/// Nobody waits any more, so that nobody is woken, or kept for being woken, until the answer is there.
+/// The receiver is gone, so nothing is woken, or kept to be woken, until the result is there.
 #[cfg(feature = "async")]
 impl<T> Drop for Ticket<T> {
     fn drop(&mut self) {

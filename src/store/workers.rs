@@ -1,4 +1,4 @@
-//! Threads that work for tasks, a limited number: a task must not block its own.
+//! A limited number of threads that work for async tasks, which must not block their own.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,12 +14,12 @@ type Work = Box<dyn FnOnce() + Send>;
 /// How long a thread waits for more work before it ends.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Starts threads as they are needed, up to a limit. What comes then waits, and is begun in the order in which it came.
+/// Starts threads on demand, up to a limit. Further work waits, and starts in the order in which it came.
 pub(super) struct Workers {
     shared: Arc<Shared>,
     limit: usize,
     name: &'static str,
-    /// The store that calls the host's code here, if any.
+    /// The store that calls the application's code here, if any.
     store: Option<StoreId>,
 }
 
@@ -31,7 +31,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Backlog {
-    /// By number, in the order in which they came; those that are given up leave the queue from any place.
+    /// By number, in order of arrival; cancelled work leaves the queue from any position.
     waiting: BTreeMap<u64, Work>,
     last_number: u64,
     threads: usize,
@@ -44,7 +44,7 @@ impl Workers {
         Self { shared: Arc::default(), limit, name, store }
     }
 
-    /// Does the work on one of the threads. Given up before its turn has come, it is not begun.
+    /// Runs the work on one of the threads. If it is cancelled before its turn, it never starts.
     pub(super) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
         let (promise, ticket) = ticket();
         let store = self.store;
@@ -65,7 +65,7 @@ impl Workers {
             let thread = std::thread::Builder::new().name(self.name.to_owned());
             match thread.spawn(move || shared.run()) {
                 Ok(_) => queue.threads += 1,
-                // The threads that there are will do.
+                // The existing threads will do it.
                 Err(_) if queue.threads > 0 => {}
                 Err(source) => {
                     drop(queue);
@@ -89,7 +89,7 @@ impl Drop for Workers {
     }
 }
 
-/// Work that may still be waiting. It leaves the queue when this is dropped.
+/// Work that may still be waiting. Dropping this removes it from the queue.
 struct Turn<'a> {
     shared: &'a Shared,
     number: Option<u64>,
@@ -98,7 +98,7 @@ struct Turn<'a> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if let Some(number) = self.number {
-            // What it was to do goes after the lock: a writer, a callback, perhaps the last clone of a store.
+            // Drop the work after the lock: it owns a writer, a callback, perhaps the last clone of a store.
             let _work = self.shared.queue().waiting.remove(&number);
         }
     }
@@ -114,7 +114,7 @@ impl Shared {
         loop {
             if let Some((_, work)) = queue.waiting.pop_first() {
                 drop(queue);
-                // A panic (of the host's code) answers the one who waits for this work, and nobody else.
+                // A panic (in the application's code) only affects whoever waits for this work.
                 let _ = catch_unwind(AssertUnwindSafe(work));
                 queue = self.queue();
                 continue;

@@ -1,7 +1,7 @@
 //! An executor, and the async store as a driver: each verb is one task, waited for.
 
 use std::future::Future;
-use std::io::{BufRead, Cursor, Write};
+use std::io::{Cursor, Read, Write};
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use agent_session_store::{
-    AsyncSessionStore, CheckReport, CheckpointReport, Error, ListEventsRequest, ListPage, ListSessionsRequest,
-    NewEvent, Progress, PruneReport, PruneRequest, Result, Selection, SessionEvent, SessionPersistDriver,
-    SessionRecord, SessionStats, Stats,
+    AsyncSessionStore, CheckReport, CheckpointReport, Error, Export, FileMaintenance, Import, ImportSource,
+    ListEventsRequest, ListPage, ListSessionsRequest, NewEvent, Progress, PruneReport, PruneRequest, Result,
+    SessionEvent, SessionPersistDriver, SessionRecord, SessionStats, Stats,
 };
 use chrono::{DateTime, Utc};
 use tokio::runtime::Runtime;
@@ -73,53 +73,61 @@ macro_rules! waited_for {
                 std::iter::from_fn(move || self.runtime.block_on(events.next()).transpose())
             }
 
-            fn export_with_progress<W: Write>(
-                &mut self,
-                mut writer: W,
-                selection: &Selection,
-                mut progress: impl FnMut(Progress),
-            ) -> Result<Progress> {
+            fn export<'a, W: Write>(&mut self, mut writer: W, export: impl Into<Export<'a>>) -> Result<Progress> {
+                let mut export = export.into();
+                // What is called on another thread cannot borrow.
                 let (told, heard) = std::sync::mpsc::channel();
-                let tell = move |progress| told.send(progress).unwrap();
-                let (lines, done) = self.runtime.block_on(self.store.export(Vec::new(), selection.clone(), tell))?;
-                heard.iter().for_each(&mut progress);
+                let (progress, left_out) = (told.clone(), told);
+                let mut on_a_thread = Export::of(export.selection().clone())
+                    .progress(move |done| progress.send(Told::Progress(done)).unwrap());
+                if export.skips_undecodable() {
+                    on_a_thread = on_a_thread.skip_undecodable(move |row| left_out.send(Told::LeftOut(row)).unwrap());
+                } else {
+                    drop(left_out);
+                }
+                let exported = self.runtime.block_on(self.store.export(Vec::new(), on_a_thread));
+                for told in heard {
+                    match told {
+                        Told::Progress(done) => export.report_progress(done),
+                        Told::LeftOut(row) => export.report_undecodable(row),
+                    }
+                }
+                let (lines, done) = exported?;
                 writer.write_all(&lines)?;
                 Ok(done)
             }
 
-            fn export_readable<W: Write>(
-                &mut self,
-                mut writer: W,
-                selection: &Selection,
-                _: impl FnMut(Error),
-            ) -> Result<Progress> {
-                // What is called on another thread cannot borrow; nothing here is to be left out.
-                let none = |error: Error| panic!("{error}");
-                let (lines, done) =
-                    self.runtime.block_on(self.store.export_readable(Vec::new(), selection.clone(), none))?;
-                writer.write_all(&lines)?;
-                Ok(done)
-            }
-
-            fn import_with_progress<R: BufRead>(
-                &mut self,
-                mut reader: R,
-                mut progress: impl FnMut(Progress),
-            ) -> Result<Progress> {
+            fn import<'a>(&mut self, lines: impl ImportSource<'a>) -> Result<Progress> {
+                let mut import = lines.into_import();
                 let mut lines = Vec::new();
-                reader.read_to_end(&mut lines)?;
+                import.reader().read_to_end(&mut lines)?;
                 let (told, heard) = std::sync::mpsc::channel();
-                let tell = move |progress| told.send(progress).unwrap();
-                let done = self.runtime.block_on(self.store.import(Cursor::new(lines), tell));
-                heard.iter().for_each(&mut progress);
-                done
-            }
-
-            fn backup_to(&mut self, path: impl AsRef<Path>) -> Result<()> {
-                self.runtime.block_on(self.store.backup_to(path.as_ref()))
+                let on_a_thread = Import::new(Cursor::new(lines)).progress(move |done| told.send(done).unwrap());
+                let imported = self.runtime.block_on(self.store.import(on_a_thread));
+                heard.into_iter().for_each(|done| import.report_progress(done));
+                imported
             }
         }
     };
+}
+
+enum Told {
+    Progress(Progress),
+    LeftOut(Error),
+}
+
+impl FileMaintenance for Tasks {
+    fn reclaim_space(&mut self) -> Result<()> {
+        self.runtime.block_on(self.store.reclaim_space())
+    }
+
+    fn checkpoint(&mut self) -> Result<CheckpointReport> {
+        self.runtime.block_on(self.store.checkpoint())
+    }
+
+    fn backup_to(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        self.runtime.block_on(self.store.backup_to(path.as_ref()))
+    }
 }
 
 waited_for! {
@@ -137,8 +145,6 @@ waited_for! {
     destroy_session(id: &str, at: DateTime<Utc>) -> bool;
     fork_session(from_id: &str, up_to_index: Option<i64>, new: &SessionRecord) -> u64;
     prune(request: &PruneRequest) -> PruneReport;
-    reclaim_space() -> ();
-    checkpoint() -> CheckpointReport;
     stats() -> Stats;
     session_stats() -> Vec<SessionStats>;
     check() -> CheckReport;

@@ -68,7 +68,7 @@ fn after_the_greatest_index_there_is_there_is_none() {
 
 #[test]
 fn an_index_that_is_no_whole_number_is_an_error() {
-    for (value, says) in [("1.5", "REAL where a whole number belongs"), ("'many'", "TEXT where INTEGER belongs")] {
+    for (value, says) in [("1.5", "REAL where a whole number belongs"), ("'many'", "found TEXT, expected INTEGER")] {
         let db = TempDb::ours();
         let mut conn = db.connect();
         conn.insert_event(&event("odd", "one", 1)).unwrap();
@@ -127,7 +127,7 @@ fn an_id_with_other_content_refuses_the_whole_batch() {
         assert_eq!(table(&db), before, "{other:?}");
     }
     let error = conn.append_events("two", &[new("b"), new("a")]).unwrap_err();
-    assert_eq!(error.to_string(), r#"the id "a" is taken by an event of session "one" that is not the same"#);
+    assert_eq!(error.to_string(), r#"the id "a" is taken by a different event of session "one""#);
     assert_eq!(table(&db), before);
 
     let twice = NewEvent { payload: json("2"), ..new("b") };

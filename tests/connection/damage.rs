@@ -5,7 +5,8 @@ use agent_session_store::diesel::SqliteConnection;
 use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::diesel::result::Error as DieselError;
 use agent_session_store::{
-    Error, Json, ListEventsRequest, ListSessionsRequest, PruneRequest, Selection, SessionPersistDriver, SessionStore,
+    Error, Export, Json, ListEventsRequest, ListSessionsRequest, PruneRequest, Selection, SessionPersistDriver,
+    SessionStore,
 };
 
 use crate::common::{Random, TempDb, event, millis, new_event, session};
@@ -101,8 +102,8 @@ fn every_verb(conn: &mut SqliteConnection) -> Vec<Error> {
     }
     errors.extend(conn.stats().err());
     errors.extend(conn.session_stats().err());
-    errors.extend(conn.export(std::io::sink(), &Selection::all()).err());
-    errors.extend(conn.export_readable(std::io::sink(), &Selection::all(), |_| ()).err());
+    errors.extend(conn.export(std::io::sink(), Selection::all()).err());
+    errors.extend(conn.export(std::io::sink(), Export::of(Selection::all()).skip_undecodable(|_| ())).err());
     errors.extend(conn.prune(&PruneRequest::new().created_before(millis(i64::from(i32::MAX))).dry_run()).err());
     errors.extend(conn.append_events("session-0", &[new_event("new")]).err());
     errors.extend(conn.insert_event(&event("event-1-1", "session-1", 1)).err());

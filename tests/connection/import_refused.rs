@@ -4,7 +4,7 @@ use std::io::{BufRead, Read};
 
 use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::diesel::{Connection, SqliteConnection};
-use agent_session_store::{Error, ListEventsRequest, Result, SessionPersistDriver};
+use agent_session_store::{Error, Import, ListEventsRequest, Result, SessionPersistDriver};
 
 use super::import_lines::{LONG, both, large_lines_of, lines_of, migrated, told};
 use crate::common::samples::HEADER;
@@ -16,7 +16,7 @@ fn what_is_wrong_with_a_session_leaves_nothing_of_it_however_long_it_is() {
         let last = format!("\"id\":\"long-{LONG}\"");
         for (wrong, says) in [
             (long.replace(&last, "\"id\":7"), "invalid type"),
-            (long.replace(&last, "\"id\":\"taken\""), "is taken by an event of session \"other\""),
+            (long.replace(&last, "\"id\":\"taken\""), "is taken by a different event of session \"other\""),
             (long.replacen(&format!("\"events\":{LONG}"), "\"events\":9", 1), "has 12000 of its 9 events"),
             (long[..long.len() - 60].to_owned(), " while parsing"),
         ] {
@@ -184,9 +184,10 @@ fn a_callback_that_panics_in_a_transaction_leaves_that_as_it_was() {
     conn.transaction(|conn| {
         conn.insert_event(&event("before", "other", 1))?;
         let import = |conn: &mut SqliteConnection| {
-            conn.import_with_progress(text.as_bytes(), |done| {
-                assert!(done.sessions < 1 || done.events < 500, "the callback has had enough")
-            })
+            conn.import(
+                Import::new(text.as_bytes())
+                    .progress(|done| assert!(done.sessions < 1 || done.events < 500, "the callback has had enough")),
+            )
         };
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| import(conn))).is_err());
         conn.insert_event(&event("after", "other", 2))

@@ -6,7 +6,7 @@ use std::io::{BufReader, Cursor, Read};
 use std::time::Duration;
 
 use agent_session_store::diesel::{Connection, SqliteConnection};
-use agent_session_store::{Done, Error, Progress, SessionPersistDriver, SessionStore, migrate};
+use agent_session_store::{Done, Error, Import, Progress, SessionPersistDriver, SessionStore, migrate};
 
 use super::import_lines::{LONG, both, large_lines_of, lines_of, migrated, told};
 use crate::common::instrumentation::Watch;
@@ -159,11 +159,11 @@ fn a_process_that_imports() {
     let reader = BufReader::new(File::open(&task[1]).unwrap());
     let tell = |progress: Progress| say(&format!("told {} {}", progress.sessions, progress.events));
     if task[2] == "store" {
-        SessionStore::open(&task[0]).unwrap().import_with_progress(reader, tell).unwrap();
+        SessionStore::open(&task[0]).unwrap().import(Import::new(reader).progress(tell)).unwrap();
     } else {
         let mut conn = SqliteConnection::establish(&task[0]).unwrap();
         migrate(&mut conn).unwrap();
-        conn.import_with_progress(reader, tell).unwrap();
+        conn.import(Import::new(reader).progress(tell)).unwrap();
     }
 }
 
@@ -247,7 +247,7 @@ fn what_is_told_is_stored_and_the_store_can_be_used_then() {
         let store = if in_memory { SessionStore::open_in_memory() } else { SessionStore::open(db.path()) }.unwrap();
         let (mut calls, mut last) = (0, told(0, 0));
         let done = store
-            .import_with_progress(text.as_bytes(), |progress| {
+            .import(Import::new(text.as_bytes()).progress(|progress| {
                 calls += 1;
                 assert!(progress.events >= last.events && progress.sessions >= last.sessions);
                 last = progress;
@@ -255,7 +255,7 @@ fn what_is_told_is_stored_and_the_store_can_be_used_then() {
                 assert!(stats.events >= progress.events + calls - 1, "{progress:?} {stats:?}");
                 store.insert_event(&event(&format!("own-{calls}"), "own", calls as i64)).unwrap();
                 store.import([HEADER, &lines_of("inner", 1)].concat().as_bytes()).unwrap();
-            })
+            }))
             .unwrap();
         assert_eq!((done, last), (told(22, LONG as u64 + 61), done));
         assert_eq!(calls, 22 + (LONG as u64 + 61) / 1_000);
@@ -263,6 +263,6 @@ fn what_is_told_is_stored_and_the_store_can_be_used_then() {
     // The callbacks of an import on a connection hold no lock either.
     let db = migrated();
     let mut other = writer(&db, "asked");
-    db.connect().import_with_progress(text.as_bytes(), |_| write_by(&mut other)).unwrap();
+    db.connect().import(Import::new(text.as_bytes()).progress(|_| write_by(&mut other))).unwrap();
     other.end();
 }

@@ -215,7 +215,7 @@ fn take<D: SessionPersistDriver>(driver: &mut D, model: &mut Model, step: &Step)
         }
         Step::Move(id) => {
             let mut lines = Vec::new();
-            driver.export(&mut lines, &Selection::session(name(id))).unwrap();
+            driver.export(&mut lines, Selection::session(name(id))).unwrap();
             driver.delete_session(&name(id)).unwrap();
             driver.import(&*lines).unwrap();
         }

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::diesel::{Connection, SqliteConnection};
-use agent_session_store::{Error, ListEventsRequest, Selection, SessionPersistDriver, SessionStore, migrate};
+use agent_session_store::{
+    Error, Export, FileMaintenance, ListEventsRequest, Selection, SessionPersistDriver, SessionStore, migrate,
+};
 
 use crate::common::{TempDb, child, event, is_sound, new_event, output, rows, say, session, task, value};
 
@@ -81,12 +83,15 @@ fn an_export_beside_writers_is_one_moment() {
         let mut lines = Vec::new();
         let mut meanwhile = 0;
         store
-            .export_with_progress(&mut lines, &Selection::all(), |_| {
-                // Others get on while the export stands still.
-                let before = store.last_event_index("session-3").unwrap();
-                while store.last_event_index("session-3").unwrap() == before {}
-                meanwhile += 1;
-            })
+            .export(
+                &mut lines,
+                Export::of(Selection::all()).progress(|_| {
+                    // Others get on while the export stands still.
+                    let before = store.last_event_index("session-3").unwrap();
+                    while store.last_event_index("session-3").unwrap() == before {}
+                    meanwhile += 1;
+                }),
+            )
             .unwrap();
         assert!(meanwhile >= 4);
         let copy = TempDb::ours();
@@ -96,7 +101,7 @@ fn an_export_beside_writers_is_one_moment() {
         let exported = copy.connect().stats().unwrap().events;
         assert!(exported < store.stats().unwrap().events);
         let mut last = Vec::new();
-        store.export(&mut last, &Selection::session("session-3")).unwrap();
+        store.export(&mut last, Selection::session("session-3")).unwrap();
         let of_session = |text: &[u8]| text.split(|&byte| byte == b'\n').filter(|line| find(line, "session-3")).count();
         assert!(of_session(&last) >= of_session(&lines) + 2 * 3);
     });
@@ -227,7 +232,7 @@ fn a_process_that_exports_and_imports() {
     let lines = folder.join("lines");
     let mut conn = SqliteConnection::establish(folder.join("sessions.db").to_str().unwrap()).unwrap();
     let writer = std::io::BufWriter::new(std::fs::File::create(&lines).unwrap());
-    assert_eq!(conn.export(writer, &Selection::all()).unwrap().events, EVENTS as u64);
+    assert_eq!(conn.export(writer, Selection::all()).unwrap().events, EVENTS as u64);
     let mut copy = SqliteConnection::establish(folder.join("copy.db").to_str().unwrap()).unwrap();
     copy.batch_execute("PRAGMA synchronous = OFF").unwrap();
     migrate(&mut copy).unwrap();

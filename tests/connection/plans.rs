@@ -105,15 +105,9 @@ fn the_listings_name_their_whole_order() {
         read(&mut conn);
         let sql = statements.take_run().pop().unwrap();
         let (keys, end) = if name.starts_with("list_sessions") {
-            (
-                "(`main`.`sessions`.`created_at`, `main`.`sessions`.`id`)",
-                "`main`.`sessions`.`created_at` ASC, `main`.`sessions`.`id` ASC",
-            )
+            ("(created_at, id)", "created_at ASC, id ASC")
         } else {
-            (
-                "(`main`.`events`.`event_index`, `main`.`events`.`id`)",
-                "`main`.`events`.`event_index` ASC, `main`.`events`.`id` ASC",
-            )
+            ("(event_index, id)", "event_index ASC, id ASC")
         };
         let sql = sql.trim_end_matches(" LIMIT ?");
         assert!(sql.ends_with(&format!(" ORDER BY {end}")), "{name}: {sql}");
@@ -128,23 +122,23 @@ fn the_upserts_are_these_statements() {
     conn.update_session(&session("new")).unwrap();
     assert_eq!(
         statements.take_run(),
-        ["INSERT INTO `main`.`sessions` (`id`, `agent`, `agent_session_id`, `last_connection_id`, `created_at`, \
-          `destroyed_at`, `sandbox_id`, `session_init_json`, `config_options_json`, `modes_json`) \
-          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (`id`) DO UPDATE SET \
-          `agent` = excluded.`agent`, `agent_session_id` = excluded.`agent_session_id`, \
-          `last_connection_id` = excluded.`last_connection_id`, `created_at` = excluded.`created_at`, \
-          `destroyed_at` = excluded.`destroyed_at`, `sandbox_id` = excluded.`sandbox_id`, \
-          `session_init_json` = excluded.`session_init_json`, \
-          `config_options_json` = excluded.`config_options_json`, `modes_json` = excluded.`modes_json`"]
+        ["INSERT INTO main.sessions (id, agent, agent_session_id, last_connection_id, created_at, \
+          destroyed_at, sandbox_id, session_init_json, config_options_json, modes_json) \
+          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET \
+          agent = excluded.agent, agent_session_id = excluded.agent_session_id, \
+          last_connection_id = excluded.last_connection_id, created_at = excluded.created_at, \
+          destroyed_at = excluded.destroyed_at, sandbox_id = excluded.sandbox_id, \
+          session_init_json = excluded.session_init_json, \
+          config_options_json = excluded.config_options_json, modes_json = excluded.modes_json"]
     );
 
-    let insert = "INSERT INTO `main`.`events` (`id`, `event_index`, `session_id`, `created_at`, `connection_id`, \
-                  `sender`, `payload_json`) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (`id`)";
+    let insert = "INSERT INTO main.events (id, event_index, session_id, created_at, connection_id, \
+                  sender, payload_json) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id)";
     let insert_new = format!("{insert} DO NOTHING");
     let overwrite = format!(
-        "{insert} DO UPDATE SET `event_index` = excluded.`event_index`, `session_id` = excluded.`session_id`, \
-         `created_at` = excluded.`created_at`, `connection_id` = excluded.`connection_id`, \
-         `sender` = excluded.`sender`, `payload_json` = excluded.`payload_json`"
+        "{insert} DO UPDATE SET event_index = excluded.event_index, session_id = excluded.session_id, \
+         created_at = excluded.created_at, connection_id = excluded.connection_id, \
+         sender = excluded.sender, payload_json = excluded.payload_json"
     );
     // Nearly every event is new; only one that is not costs a second statement.
     conn.insert_event(&event("new", "one", 1)).unwrap();

@@ -1,7 +1,9 @@
 //! Proves that an export leaves out the rows that cannot be decoded when it is asked to, says which they are, and can be
 //! imported.
 
-use agent_session_store::{Error, ListSessionsRequest, Progress, Selection, SessionPersistDriver, SessionStore};
+use agent_session_store::{
+    Error, Export, FileMaintenance, ListSessionsRequest, Progress, Selection, SessionPersistDriver, SessionStore,
+};
 
 #[cfg(feature = "async")]
 use crate::common::tasks::block_on;
@@ -36,14 +38,14 @@ fn an_export_leaves_out_what_it_is_asked_to_and_can_be_imported() {
         .unwrap();
 
     // By default it is the first of them that ends it.
-    assert!(matches!(conn.export(std::io::sink(), &Selection::all()), Err(Error::Decode { .. })));
+    assert!(matches!(conn.export(std::io::sink(), Selection::all()), Err(Error::Decode { .. })));
 
     let (mut lines, mut left_out) = (Vec::new(), Vec::new());
     let tell = |error: Error| {
         let Error::Decode { table, id, column, .. } = error else { panic!("{error}") };
         left_out.push(format!("{table} {id} {column}"));
     };
-    let done = conn.export_readable(&mut lines, &Selection::all(), tell).unwrap();
+    let done = conn.export(&mut lines, Export::of(Selection::all()).skip_undecodable(tell)).unwrap();
     assert_eq!(
         left_out,
         [
@@ -65,14 +67,15 @@ fn an_export_leaves_out_what_it_is_asked_to_and_can_be_imported() {
     // The same from a store and for a task.
     let store = SessionStore::open(db.path()).unwrap();
     let (mut again, mut told) = (Vec::new(), 0);
-    assert_eq!(store.export_readable(&mut again, &Selection::all(), |_| told += 1).unwrap(), done);
+    assert_eq!(store.export(&mut again, Export::of(Selection::all()).skip_undecodable(|_| told += 1)).unwrap(), done);
     assert!(again == lines && told == 8);
     #[cfg(feature = "async")]
     {
         let store = agent_session_store::AsyncSessionStore::from(store);
         let (told, heard) = std::sync::mpsc::channel();
         let tell = move |error: Error| told.send(error.to_string()).unwrap();
-        let (again, _) = block_on(store.export_readable(Vec::new(), Selection::all(), tell)).unwrap();
+        let (again, _) =
+            block_on(store.export(Vec::new(), Export::of(Selection::all()).skip_undecodable(tell))).unwrap();
         assert!(again == lines && heard.iter().count() == 8);
     }
 
@@ -84,7 +87,7 @@ fn an_export_leaves_out_what_it_is_asked_to_and_can_be_imported() {
         (Selection::matching(ListSessionsRequest::new().limit(2)), 4, 8 + 1 + 2),
     ] {
         let (mut lines, mut left_out) = (Vec::new(), 0);
-        let done = conn.export_readable(&mut lines, &selection, |_| left_out += 1).unwrap();
+        let done = conn.export(&mut lines, Export::of(selection.clone()).skip_undecodable(|_| left_out += 1)).unwrap();
         assert_eq!((left_out, done.events), (told, events), "{selection:?}");
         assert_eq!(TempDb::ours().connect().import(&*lines).unwrap(), done, "{selection:?}");
     }
@@ -95,7 +98,10 @@ fn an_export_leaves_out_what_it_is_asked_to_and_can_be_imported() {
 fn an_export_that_leaves_nothing_out_is_the_ordinary_one() {
     let (_db, mut conn) = ten("''");
     let (mut one, mut other) = (Vec::new(), Vec::new());
-    let done = conn.export(&mut one, &Selection::all()).unwrap();
-    assert_eq!(conn.export_readable(&mut other, &Selection::all(), |error| panic!("{error}")).unwrap(), done);
+    let done = conn.export(&mut one, Selection::all()).unwrap();
+    assert_eq!(
+        conn.export(&mut other, Export::of(Selection::all()).skip_undecodable(|error| panic!("{error}"))).unwrap(),
+        done
+    );
     assert_eq!(one, other);
 }

@@ -3,7 +3,8 @@
 
 use agent_session_store::diesel::Connection;
 use agent_session_store::{
-    Error, Json, ListSessionsRequest, Progress, Selection, Sender, SessionEvent, SessionPersistDriver, SessionRecord,
+    Error, Export, Import, Json, ListSessionsRequest, Progress, Selection, Sender, SessionEvent, SessionPersistDriver,
+    SessionRecord,
 };
 use proptest::prelude::*;
 
@@ -218,10 +219,10 @@ fn progress_is_told_after_every_session_and_every_1000_events() {
     let end = told(3, 2_504);
     let (mut out, mut into) = (Vec::new(), Vec::new());
     let mut lines = Vec::new();
-    let done = conn.export_with_progress(&mut lines, &Selection::all(), |progress| out.push(progress)).unwrap();
+    let done = conn.export(&mut lines, Export::of(Selection::all()).progress(|progress| out.push(progress))).unwrap();
     assert_eq!(done, end);
     assert_eq!(out, [told(0, 1_000), told(0, 2_000), told(1, 2_500), told(2, 2_502), end]);
-    let done = TempDb::ours().connect().import_with_progress(&*lines, |progress| into.push(progress)).unwrap();
+    let done = TempDb::ours().connect().import(Import::new(&*lines).progress(|progress| into.push(progress))).unwrap();
     assert_eq!(done, end);
     // While a session is being imported it counts as one of them.
     assert_eq!(into, [told(1, 1_000), told(1, 2_000), told(1, 2_500), told(2, 2_502), end]);
@@ -237,7 +238,7 @@ fn a_row_that_cannot_be_decoded_is_an_error_and_not_left_out() {
     ] {
         let db = filled();
         db.plain().execute(damage, []).unwrap();
-        let error = db.connect().export(std::io::sink(), &Selection::all()).unwrap_err();
+        let error = db.connect().export(std::io::sink(), Selection::all()).unwrap_err();
         assert!(matches!(error, Error::Decode { column: found, .. } if found == column), "{damage}: {error}");
     }
 }

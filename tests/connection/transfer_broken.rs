@@ -1,7 +1,7 @@
 //! Proves that a line which cannot be used, or a reader or writer that fails, leaves out its session alone, and that the
 //! reader is lenient where nothing is lost.
 
-use agent_session_store::{Done, Error, Selection, SessionPersistDriver, SessionStore};
+use agent_session_store::{Done, Error, FileMaintenance, Selection, SessionPersistDriver, SessionStore};
 
 use super::transfer::{exported, filled, imported};
 use crate::common::TempDb;
@@ -26,20 +26,25 @@ fn a_line_that_cannot_be_used_is_named_and_its_session_left_out() {
         (replaced(7, "\"eventIndex\":2", "\"eventIndex\":2.5"), 7, "invalid type: floating point", [1, 2]),
         (replaced(7, "\"payloadJson\":\"{", "\"payloadJson\":\"{{"), 7, "the text is not JSON", [1, 2]),
         (replaced(5, "\"modesJson\":\"{", "\"modesJson\":\"{{"), 5, "the text is not JSON", [1, 2]),
-        (replaced(5, "\"createdAt\":1", "\"createdAt\":1e30"), 5, "out of the range of a time", [1, 2]),
+        (replaced(5, "\"createdAt\":1", "\"createdAt\":1e30"), 5, "out of range for a time", [1, 2]),
         (replaced(8, "{\"event\":", "{\"event\""), 8, "expected `:`", [2, 4]),
-        (replaced(6, "\"id\":\"two-1\"", "\"id\":\"one-1\""), 6, "is taken by an event of session \"one\"", [1, 2]),
+        (
+            replaced(6, "\"id\":\"two-1\"", "\"id\":\"one-1\""),
+            6,
+            "is taken by a different event of session \"one\"",
+            [1, 2],
+        ),
         (cut(replaced(7, "two-2", "two-2"), ",\"sender\""), 9, "EOF", [2, 4]),
         (cut(lines[..7].join("\n"), ",\"sender\""), 7, "EOF", [1, 2]),
         (lines[..6].join("\n"), 6, "session \"two\" has 1 of its 2 events", [1, 2]),
         (lines[..5].join("\n"), 5, "session \"two\" has 0 of its 2 events", [1, 2]),
         ([&lines[..6], &lines[7..]].concat().join("\n"), 7, "session \"two\" has 1 of its 2 events", [1, 2]),
         (lines[1..].join("\n"), 1, "missing field `format`", [0, 0]),
-        (lines.join("\n").replace("\"version\":1", "\"version\":2"), 1, "version 2, not", [0, 0]),
+        (lines.join("\n").replace("\"version\":1", "\"version\":2"), 1, "version 2, expected version 1", [0, 0]),
         (
             lines.join("\n").replace("agent-session-store", "other"),
             1,
-            "it does not say that it is \"agent-session-store\"",
+            "the format is not \"agent-session-store\"",
             [0, 0],
         ),
         (String::new(), 1, "there is no header", [0, 0]),
@@ -94,7 +99,7 @@ fn a_writer_or_reader_that_fails_is_an_error() {
     let db = filled();
     let mut conn = db.connect();
     for room in [0, 100, 900] {
-        let error = conn.export(Broken(room), &Selection::all()).unwrap_err();
+        let error = conn.export(Broken(room), Selection::all()).unwrap_err();
         assert!(matches!(&error, Error::Io { source } if source.kind() == std::io::ErrorKind::StorageFull), "{error}");
     }
     // No transaction is left behind.

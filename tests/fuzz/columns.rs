@@ -110,7 +110,7 @@ impl Look<'_> {
         assert!(report.integrity.is_empty(), "{report:?}");
         self.says_nothing(&report.undecodable.join("\n"));
         let mut lines = Vec::new();
-        let exported = self.conn.export(&mut lines, &Selection::all());
+        let exported = self.conn.export(&mut lines, Selection::all());
         if self.accept(exported).is_some() {
             copy.import(&*lines).unwrap();
             assert_eq!(super::exported(copy).unwrap(), lines);

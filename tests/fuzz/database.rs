@@ -90,6 +90,6 @@ fn read(store: &SessionStore) {
         }
     }
     let _ = store.latest_events("s1", 3, Some(100));
-    let _ = store.export(std::io::sink(), &Selection::all());
+    let _ = store.export(std::io::sink(), Selection::all());
     drop(report);
 }

@@ -103,7 +103,7 @@ fn event(id: &str, session_id: &str, event_index: i64) -> SessionEvent {
 
 fn exported(conn: &mut SqliteConnection) -> Result<Vec<u8>, Error> {
     let mut lines = Vec::new();
-    conn.export(&mut lines, &Selection::all())?;
+    conn.export(&mut lines, Selection::all())?;
     Ok(lines)
 }
 

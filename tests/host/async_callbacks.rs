@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use agent_session_store::{AsyncSessionStore, Error, ListEventsRequest, Selection, SessionStore};
+use agent_session_store::{AsyncSessionStore, Error, Export, ListEventsRequest, Selection, SessionStore};
 
 use crate::common::tasks::{block_on, poll};
 use crate::common::{TempDb, event, session};
@@ -21,15 +21,18 @@ fn a_callback_may_wait_for_calls_of_its_own_kind() {
     let mut exports: Vec<_> = (0..16)
         .map(|number| {
             let (inside, folder, meet) = (store.clone(), db.folder().to_owned(), Arc::clone(&meet));
-            Box::pin(store.export(std::io::sink(), Selection::all(), move |_| {
-                meet.wait();
-                let one = block_on(inside.get_session("one")).unwrap();
-                assert_eq!(one, Some(session("one")));
-                block_on(inside.export(std::io::sink(), Selection::all(), |_| {})).unwrap();
-                block_on(inside.backup_to(folder.join(format!("copy-{number}.db")))).unwrap();
-                block_on(inside.insert_event(&event(&format!("e{number}"), "one", number))).unwrap();
-                assert!(matches!(block_on(inside.close()), Err(Error::Reentrant)));
-            }))
+            Box::pin(store.export(
+                std::io::sink(),
+                Export::of(Selection::all()).progress(move |_| {
+                    meet.wait();
+                    let one = block_on(inside.get_session("one")).unwrap();
+                    assert_eq!(one, Some(session("one")));
+                    block_on(inside.export(std::io::sink(), Selection::all())).unwrap();
+                    block_on(inside.backup_to(folder.join(format!("copy-{number}.db")))).unwrap();
+                    block_on(inside.insert_event(&event(&format!("e{number}"), "one", number))).unwrap();
+                    assert!(matches!(block_on(inside.close()), Err(Error::Reentrant)));
+                }),
+            ))
         })
         .collect();
     for export in &mut exports {

@@ -6,7 +6,8 @@ use agent_session_store::diesel::dsl::sql;
 use agent_session_store::diesel::sql_types::BigInt;
 use agent_session_store::diesel::{RunQueryDsl, SqliteConnection};
 use agent_session_store::{
-    Error, ListEventsRequest, ListSessionsRequest, PruneRequest, Result, Selection, SessionPersistDriver,
+    Error, Export, FileMaintenance, ListEventsRequest, ListSessionsRequest, PruneRequest, Result, Selection,
+    SessionPersistDriver,
 };
 
 use crate::common::samples::{HEADER, far_future};
@@ -33,8 +34,10 @@ const VERBS: [Verb; 23] = [
     ("last_event_index", |conn| conn.last_event_index("one").map(drop)),
     ("latest_events", |conn| conn.latest_events("one", 5, None).map(drop)),
     ("events", |conn| conn.events(ListEventsRequest::new("one")).try_for_each(|event| event.map(drop))),
-    ("export", |conn| conn.export(std::io::sink(), &Selection::all()).map(drop)),
-    ("export_readable", |conn| conn.export_readable(std::io::sink(), &Selection::all(), |_| ()).map(drop)),
+    ("export", |conn| conn.export(std::io::sink(), Selection::all()).map(drop)),
+    ("export_readable", |conn| {
+        conn.export(std::io::sink(), Export::of(Selection::all()).skip_undecodable(|_| ())).map(drop)
+    }),
     ("import", |conn| conn.import([HEADER, LINE].concat().as_bytes()).map(drop)),
     ("stats", |conn| conn.stats().map(drop)),
     ("session_stats", |conn| conn.session_stats().map(drop)),

@@ -1,15 +1,15 @@
 //! Proves that what an export calls, its progress and its writer, may call the store: it works, or it is an error at
 //! once. Nothing hangs, and nothing else is held up.
 
-use std::cell::RefCell;
 use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use agent_session_store::{
-    Error, JournalMode, ListEventsRequest, ListSessionsRequest, PruneRequest, Result, Selection, SessionPersistDriver,
-    SessionStore,
+    Error, Export, JournalMode, ListEventsRequest, ListSessionsRequest, PruneRequest, Result, Selection,
+    SessionPersistDriver, SessionStore,
 };
 
 use crate::common::{TempDb, event, millis, new_event, session};
@@ -44,7 +44,7 @@ pub(super) fn read_everything(store: &SessionStore) {
     assert!(!store.session_stats().unwrap().is_empty());
     assert!(store.check().unwrap().is_sound());
     assert!(store.prune(&PruneRequest::new().max_events_per_session(1).dry_run()).is_ok());
-    store.export(std::io::sink(), &Selection::all()).unwrap();
+    store.export(std::io::sink(), Selection::all()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     store.backup_to(folder.path().join("copy.db")).unwrap();
 }
@@ -61,7 +61,7 @@ pub(super) fn write_everything(store: &SessionStore, name: &str) {
     assert!(store.delete_session(&format!("fork-{name}")).unwrap());
     store.prune(&PruneRequest::new().max_events_per_session(1_000)).unwrap();
     let mut lines = Vec::new();
-    store.export(&mut lines, &Selection::session(&other)).unwrap();
+    store.export(&mut lines, Selection::session(&other)).unwrap();
     assert_eq!(store.import(&*lines).unwrap().events, 3);
 }
 
@@ -99,9 +99,9 @@ impl<F: FnMut()> Write for Calls<F> {
 fn what_an_export_calls_may_use_the_store() {
     ends(|| {
         for (mode, _db, store) in stores() {
-            let calls = RefCell::new(0);
+            let calls = AtomicUsize::new(0);
             let call = || {
-                let number = calls.replace_with(|calls| *calls + 1);
+                let number = calls.fetch_add(1, SeqCst);
                 read_everything(&store);
                 if mode == Some(JournalMode::Rollback) {
                     // The export's own lock is in the way, and would be until the busy timeout.
@@ -114,10 +114,10 @@ fn what_an_export_calls_may_use_the_store() {
                 }
             };
             let mut writer = Calls(&call, Vec::new());
-            let done = store.export_with_progress(&mut writer, &Selection::all(), |_| call()).unwrap();
+            let done = store.export(&mut writer, Export::of(Selection::all()).progress(|_| call())).unwrap();
             assert_eq!((done.sessions, done.events), (1, 1));
             assert_eq!(writer.1.iter().filter(|&&byte| byte == b'\n').count(), 3);
-            assert_eq!(calls.into_inner(), 3);
+            assert_eq!(calls.load(SeqCst), 3);
             store.insert_event(&event("after", "one", 2)).unwrap();
             read_everything(&store);
             store.close().unwrap();
@@ -143,7 +143,7 @@ fn exports_do_not_take_the_readers() {
                         thread::scope(|scope| drop(scope.spawn(|| store.get_session("one").unwrap().unwrap())));
                         meet.wait();
                     };
-                    store.export_with_progress(std::io::sink(), &Selection::all(), progress).unwrap();
+                    store.export(std::io::sink(), Export::of(Selection::all()).progress(progress)).unwrap();
                 });
             }
         });
@@ -157,14 +157,17 @@ fn closing_inside_is_an_error_at_once() {
     ends(|| {
         for (mode, _db, store) in stores() {
             let mut calls = 0;
-            let done = store.export_with_progress(std::io::sink(), &Selection::all(), |_| {
-                calls += 1;
-                if mode.is_some() {
-                    assert!(is_reentrant(store.close()));
-                }
-                // It is as open as before.
-                read_everything(&store);
-            });
+            let done = store.export(
+                std::io::sink(),
+                Export::of(Selection::all()).progress(|_| {
+                    calls += 1;
+                    if mode.is_some() {
+                        assert!(is_reentrant(store.close()));
+                    }
+                    // It is as open as before.
+                    read_everything(&store);
+                }),
+            );
             assert_eq!(done.unwrap().events, 1);
             assert_eq!(calls, 1);
             store.insert_event(&event("after", "one", 2)).unwrap();
@@ -181,7 +184,7 @@ fn a_store_in_memory_can_be_closed_inside_its_export() {
         let store = SessionStore::open_in_memory().unwrap();
         store.update_session(&session("one")).unwrap();
         let mut lines = Vec::new();
-        let done = store.export_with_progress(&mut lines, &Selection::all(), |_| store.close().unwrap()).unwrap();
+        let done = store.export(&mut lines, Export::of(Selection::all()).progress(|_| store.close().unwrap())).unwrap();
         assert_eq!(done.sessions, 1);
         assert!(lines.ends_with(b"\n"));
         assert!(matches!(store.get_session("one"), Err(Error::Closed)));
@@ -204,13 +207,13 @@ fn an_export_of_a_store_in_memory_is_of_one_moment() {
             }
         }
         let (mut wanted, mut told) = (Vec::new(), Vec::new());
-        let done = conn.export_with_progress(&mut wanted, &Selection::all(), |done| told.push(done)).unwrap();
+        let done = conn.export(&mut wanted, Export::of(Selection::all()).progress(|done| told.push(done))).unwrap();
         let (mut lines, mut heard) = (Vec::new(), Vec::new());
         let progress = |done| {
             heard.push(done);
             store.delete_session("s1").unwrap();
         };
-        assert_eq!(store.export_with_progress(&mut lines, &Selection::all(), progress).unwrap(), done);
+        assert_eq!(store.export(&mut lines, Export::of(Selection::all()).progress(progress)).unwrap(), done);
         assert_eq!(heard, told);
         assert!(lines == wanted);
 
@@ -223,7 +226,7 @@ fn an_export_of_a_store_in_memory_is_of_one_moment() {
                 Ok(())
             }
         }
-        assert!(matches!(store.export(Full, &Selection::all()), Err(Error::Io { .. })));
+        assert!(matches!(store.export(Full, Selection::all()), Err(Error::Io { .. })));
     });
 }
 

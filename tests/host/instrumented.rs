@@ -47,7 +47,7 @@ impl Inside {
 fn instrumentation_of_a_write_may_read_and_gets_an_error_for_what_would_wait() {
     ends(|| {
         for (alone, sql) in
-            [(true, "INSERT INTO `main`.`events`"), (false, "INSERT INTO `main`.`events`"), (false, "BEGIN IMMEDIATE")]
+            [(true, "INSERT INTO main.events"), (false, "INSERT INTO main.events"), (false, "BEGIN IMMEDIATE")]
         {
             let db = TempDb::new();
             let inside = at_statement(&db, sql, |store| {
@@ -86,7 +86,7 @@ fn instrumentation_of_a_write_may_read_and_gets_an_error_for_what_would_wait() {
 fn instrumentation_of_a_read_may_read_and_write() {
     ends(|| {
         let db = TempDb::new();
-        let inside = at_statement(&db, "SELECT `main`.`events`", |store| {
+        let inside = at_statement(&db, "SELECT id, event_index", |store| {
             read_everything(store);
             write_everything(store, "inside");
             assert!(is_reentrant(store.reclaim_space()));
@@ -120,7 +120,7 @@ fn a_store_in_memory_answers_its_instrumentation_with_an_error() {
                     let answers = [
                         is_reentrant(store.get_session("one")),
                         is_reentrant(store.update_session(&session("two"))),
-                        is_reentrant(store.export(std::io::sink(), &Selection::all())),
+                        is_reentrant(store.export(std::io::sink(), Selection::all())),
                         is_reentrant(store.close()),
                     ];
                     ANSWERS.lock().unwrap().extend(answers);
@@ -164,7 +164,7 @@ fn the_last_clone_may_go_in_the_middle_of_a_read() {
         let (taken, gone) = (Arc::clone(&last), Arc::new(Barrier::new(2)));
         let others_gone = Arc::clone(&gone);
         let _watch = Watch::with_hook(&db, move |moment, run| {
-            if moment == Moment::Start && run.starts_with("SELECT `main`.`events`") {
+            if moment == Moment::Start && run.starts_with("SELECT id, event_index") {
                 let store = taken.lock().unwrap().take();
                 if store.is_some() {
                     others_gone.wait();

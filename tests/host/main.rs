@@ -1,5 +1,5 @@
 //! What an application brings along: its tables and migrations, its triggers, its attached databases, and code of its own
-//! that is called.
+//! that is called; and the structure of the source, for whoever works on it.
 #![expect(clippy::unwrap_used, reason = "a test says what it expects")]
 
 #[path = "../common/mod.rs"]
@@ -10,6 +10,7 @@ mod app;
 mod async_callbacks;
 mod attached;
 mod callbacks;
+mod house;
 mod instrumented;
 mod migrations;
 mod triggers;

@@ -233,7 +233,7 @@ fn an_import_stops_where_a_trigger_ends_its_transaction() {
             conn.insert_events(&[1, 2].map(|index| event(&format!("{number}-{index}"), id, index))).unwrap();
         }
         let mut lines = Vec::new();
-        conn.export(&mut lines, &Selection::all()).unwrap();
+        conn.export(&mut lines, Selection::all()).unwrap();
 
         let target = TempDb::ours();
         target.connect().batch_execute(&triggers()).unwrap();

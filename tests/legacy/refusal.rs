@@ -109,7 +109,7 @@ fn files() -> Vec<(String, &'static str, Option<&'static str>)> {
         (format!("{} CREATE UNIQUE INDEX one_per_place ON events_legacy (session_id, payload_json);",
             shape_sql("interrupted_later_rows"))
             + "INSERT INTO events SELECT 'clash', 9, session_id, created_at, 'c', 'agent', payload_json FROM events_legacy LIMIT 1;",
-            "the index \"one_per_place\" cannot be put on the rebuilt table",
+            "the index \"one_per_place\" cannot be created on the rebuilt table",
             Some("carries the index 'one_per_place', which a rebuild would drop")),
     ]);
     files

@@ -95,14 +95,14 @@ fn a_thousand_calls_of_each_kind_take_a_few_threads() {
     for number in 0..CALLS {
         calls.push(Box::pin(store.backup_to(db.folder().join(format!("copy-{number}.db")))));
         let (store, writer) = (&store, Gated(gate.clone(), Arc::clone(&begun)));
-        calls.push(Box::pin(async { store.export(writer, Selection::all(), |_| {}).await.map(drop) }));
+        calls.push(Box::pin(async { store.export(writer, Selection::all()).await.map(drop) }));
         calls.push(Box::pin(async { store.reclaim_space().await }));
         calls.push(Box::pin(async {
             let request = PruneRequest::new().max_events_per_session(1).created_before(millis(0));
             store.prune(&request).await.map(drop)
         }));
         calls.push(Box::pin(async { store.get_session("one").await.map(drop) }));
-        calls.push(Box::pin(async { store.import(HEADER.as_bytes(), |_| {}).await.map(drop) }));
+        calls.push(Box::pin(async { store.import(HEADER.as_bytes()).await.map(drop) }));
         if number % 5 == 0 {
             calls.push(Box::pin(async move {
                 let folder = tempfile::tempdir().unwrap();
@@ -188,16 +188,15 @@ fn what_is_given_up_before_its_turn_holds_nothing() {
     let db = TempDb::new();
     let store = block_on(AsyncSessionStore::open(db.path())).unwrap();
     let (gate, begun) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
-    let mut running: Vec<_> = (0..16)
-        .map(|_| Box::pin(store.export(Gated(gate.clone(), Arc::clone(&begun)), Selection::all(), |_| {})))
-        .collect();
+    let mut running: Vec<_> =
+        (0..16).map(|_| Box::pin(store.export(Gated(gate.clone(), Arc::clone(&begun)), Selection::all()))).collect();
     for export in &mut running {
         assert!(poll(export, Waker::noop()).is_pending());
     }
     let held = Arc::strong_count(&begun);
     for _ in 0..1_000 {
         let writer = Gated(gate.clone(), Arc::clone(&begun));
-        let mut export = Box::pin(store.export(writer, Selection::all(), |_| {}));
+        let mut export = Box::pin(store.export(writer, Selection::all()));
         assert!(poll(&mut export, Waker::noop()).is_pending());
         assert_eq!(Arc::strong_count(&begun), held + 1);
         drop(export);
@@ -284,11 +283,11 @@ fn imports_read_what_exports_write_through_pipes() {
             let store = store.clone();
             tasks.spawn(async move {
                 let export = async {
-                    let (writer, done) = store.export(writer, Selection::all(), |_| {}).await.unwrap();
+                    let (writer, done) = store.export(writer, Selection::all()).await.unwrap();
                     drop(writer);
                     done
                 };
-                let import = store.import(BufReader::new(reader), |_| {});
+                let import = store.import(BufReader::new(reader));
                 let (exported, imported) = tokio::join!(export, import);
                 assert_eq!(exported, imported.unwrap());
             });
@@ -306,9 +305,8 @@ fn closing_waits_for_what_runs_and_for_nothing_else() {
     let db = TempDb::new();
     let store = block_on(AsyncSessionStore::open(db.path())).unwrap();
     let (gate, begun) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
-    let mut exports: Vec<_> = (0..100)
-        .map(|_| Box::pin(store.export(Gated(gate.clone(), Arc::clone(&begun)), Selection::all(), |_| {})))
-        .collect();
+    let mut exports: Vec<_> =
+        (0..100).map(|_| Box::pin(store.export(Gated(gate.clone(), Arc::clone(&begun)), Selection::all()))).collect();
     for export in &mut exports {
         assert!(poll(export, Waker::noop()).is_pending());
     }

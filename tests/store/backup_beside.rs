@@ -2,7 +2,7 @@
 //! taken for a leftover.
 
 use agent_session_store::diesel::{Connection, SqliteConnection};
-use agent_session_store::{Error, SessionPersistDriver, SessionStore, migrate};
+use agent_session_store::{Error, FileMaintenance, SessionStore, migrate};
 
 use super::backup_kill::{
     NO_LINKS, a_process_that_backs_up, backup, copied_bytes, digest, filled, leftover, outcome, started,

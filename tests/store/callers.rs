@@ -30,7 +30,7 @@ fn transactions(ran: &[String]) -> usize {
                 inside = false;
                 count += 1;
             }
-            insert if insert.starts_with("INSERT INTO `main`.`events`") && !inside => count += 1,
+            insert if insert.starts_with("INSERT INTO main.events") && !inside => count += 1,
             _ => {}
         }
     }

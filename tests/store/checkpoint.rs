@@ -5,7 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use agent_session_store::{
-    CheckpointReport, JournalMode, Json, ListEventsRequest, Selection, SessionEvent, SessionPersistDriver, SessionStore,
+    CheckpointReport, Export, FileMaintenance, JournalMode, Json, ListEventsRequest, Selection, SessionEvent,
+    SessionStore,
 };
 
 use crate::common::process::{Process, child, say, task, wait};
@@ -118,7 +119,7 @@ fn a_checkpoint_inside_an_export_is_told_that_it_is_held_up() {
     store.insert_events(&batch(0)).unwrap();
     let mut reports = Vec::new();
     let heard = |_| reports.push(store.checkpoint().unwrap());
-    store.export_with_progress(std::io::sink(), &Selection::all(), heard).unwrap();
+    store.export(std::io::sink(), Export::of(Selection::all()).progress(heard)).unwrap();
     assert!(reports.iter().any(|report| !report.is_complete), "{reports:?}");
     assert!(store.checkpoint().unwrap().is_complete);
 }

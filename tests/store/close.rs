@@ -176,7 +176,7 @@ fn closing_waits_for_reads() {
     let (inside, go) = (Arc::clone(&reading), Arc::clone(&may_go_on));
     let once = AtomicBool::new(false);
     let _watch = Watch::with_hook(&db, move |moment, sql| {
-        if moment == Moment::Start && sql.starts_with("SELECT `main`.`events`") && !once.swap(true, SeqCst) {
+        if moment == Moment::Start && sql.starts_with("SELECT id, event_index") && !once.swap(true, SeqCst) {
             inside.wait();
             go.wait();
         }

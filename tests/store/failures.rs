@@ -8,7 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use agent_session_store::diesel::connection::SimpleConnection;
-use agent_session_store::{Error, JournalMode, ListEventsRequest, Selection, SessionPersistDriver, SessionStore};
+use agent_session_store::{
+    Error, Export, JournalMode, ListEventsRequest, Selection, SessionPersistDriver, SessionStore,
+};
 
 use crate::common::instrumentation::{Moment, Watch};
 use crate::common::{TempDb, event, hush, session};
@@ -117,8 +119,8 @@ fn who_waited_for_the_lock_in_vain_is_told_and_nobody_waits_again() {
 const MOMENTS: [(Moment, &str); 8] = [
     (Moment::Start, "BEGIN IMMEDIATE"),
     (Moment::Finish, "BEGIN IMMEDIATE"),
-    (Moment::Start, "INSERT INTO `main`.`events`"),
-    (Moment::Finish, "INSERT INTO `main`.`events`"),
+    (Moment::Start, "INSERT INTO main.events"),
+    (Moment::Finish, "INSERT INTO main.events"),
     (Moment::Start, "SAVEPOINT"),
     (Moment::Finish, "RELEASE"),
     (Moment::Start, "COMMIT"),
@@ -181,7 +183,7 @@ fn a_panic_while_reading_does_not_keep_the_connection() {
     let countdown = AtomicUsize::new(20);
     let _watch = Watch::with_hook(&db, move |moment, sql| {
         let reads =
-            moment == Moment::Start && (sql.starts_with("SELECT `main`.`events`") || sql.contains("query_only"));
+            moment == Moment::Start && (sql.starts_with("SELECT id, event_index") || sql.contains("query_only"));
         if reads && countdown.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
             panic!("on purpose");
         }
@@ -200,7 +202,7 @@ fn a_panic_in_an_export_leaves_no_reader_in_the_past() {
     let store = SessionStore::builder().readers(1).open(db.path()).unwrap();
     store.update_session(&session("one")).unwrap();
     let stopped = catch_unwind(AssertUnwindSafe(|| {
-        store.export_with_progress(std::io::sink(), &Selection::all(), |_| panic!("on purpose"))
+        store.export(std::io::sink(), Export::of(Selection::all()).progress(|_| panic!("on purpose")))
     }));
     assert!(stopped.is_err());
     store.update_session(&session("two")).unwrap();
@@ -210,7 +212,7 @@ fn a_panic_in_an_export_leaves_no_reader_in_the_past() {
     // A connection of the caller's is in no transaction either.
     let mut conn = db.connect();
     let stopped = catch_unwind(AssertUnwindSafe(|| {
-        conn.export_with_progress(std::io::sink(), &Selection::all(), |_| panic!("on purpose"))
+        conn.export(std::io::sink(), Export::of(Selection::all()).progress(|_| panic!("on purpose")))
     }));
     assert!(stopped.is_err());
     conn.update_session(&session("three")).unwrap();

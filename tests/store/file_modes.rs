@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-use agent_session_store::{Error, JournalMode, SessionPersistDriver, SessionStore};
+use agent_session_store::{Error, FileMaintenance, JournalMode, SessionStore};
 
 use crate::common::faults::{through, under_umask};
 use crate::common::instrumentation::{Moment, Watch};

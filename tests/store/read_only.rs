@@ -40,8 +40,8 @@ fn the_reference_drivers_file_is_read_as_it_is() {
     assert_eq!(store.stats().unwrap().events, 114);
     assert_eq!(store.check().unwrap(), migrated.check().unwrap());
     let (mut lines, mut expected) = (Vec::new(), Vec::new());
-    store.export(&mut lines, &Selection::all()).unwrap();
-    migrated.export(&mut expected, &Selection::all()).unwrap();
+    store.export(&mut lines, Selection::all()).unwrap();
+    migrated.export(&mut expected, Selection::all()).unwrap();
     assert!(lines == expected);
     let elsewhere = TempDb::new();
     store.backup_to(elsewhere.path()).unwrap();
@@ -100,7 +100,7 @@ fn what_has_to_be_migrated_first_is_said_with_the_reason() {
             with(format!("{SESSIONS}{}", EVENTS.replace("id TEXT PRIMARY", "id INTEGER PRIMARY"))),
         ),
         (
-            "the column event_index of the table events has no value in some rows",
+            "the column event_index of the table events is NULL in some rows",
             with(format!(
                 "{SESSIONS}{}{ROW} UPDATE events SET event_index = NULL",
                 EVENTS.replace("event_index INTEGER NOT NULL", "event_index INTEGER")

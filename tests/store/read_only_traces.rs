@@ -193,8 +193,8 @@ fn a_folder_that_cannot_be_written_to() {
     let cases: [(TempDb, &str); 4] = [
         (ours(JournalMode::Rollback), "read 1 events"),
         (with_a_log(), "read 2 events"),
-        (ours(JournalMode::Wal), "the folder cannot be written to"),
-        (without_index(), "the folder cannot be written to"),
+        (ours(JournalMode::Wal), "the folder is not writable"),
+        (without_index(), "the folder is not writable"),
     ];
     let programs = TempDb::new();
     let program = programs.folder().join("tests");

@@ -6,6 +6,6 @@ mod store_engine;
 pub(super) use self::sqlite::SqliteEngine as Engine;
 pub(super) use self::store_engine::StoreEngine;
 
-/// What the verbs of a store are called on.
+/// The connection that a store's verbs are called on.
 #[cfg(feature = "async")]
 pub(super) type Connection = <Engine as StoreEngine>::Connection;

@@ -1,4 +1,4 @@
-//! What a store asks of its engine.
+//! What a store needs from its engine.
 
 use std::fmt;
 use std::io::{BufRead, Write};
@@ -6,40 +6,36 @@ use std::sync::Arc;
 
 use crate::driver::SessionPersistDriver;
 use crate::error::Result;
-use crate::prune::{PruneReport, PruneRequest};
+use crate::model::report::{Progress, PruneReport};
+use crate::model::retention::PruneRequest;
+use crate::model::transfer::{Export, Import};
 use crate::store::reentrance::StoreId;
 use crate::store::writer::{GroupCommit, Writer};
-use crate::transfer::Progress;
 
-/// The connections of one store. Opening them, and what only a database in a file can do, is each engine's own.
+/// The connections of one store. Opening them, and file maintenance, are up to each engine.
 pub(in crate::store) trait StoreEngine: Send + Sync + 'static {
-    /// What a verb is called on.
+    /// The type that verbs are called on.
     type Connection: SessionPersistDriver;
     type WriteConnection: GroupCommit<Connection = Self::Connection>;
 
     fn id(&self) -> StoreId;
 
-    /// Where the database is, for a log: without a secret.
+    /// The database's location, for logs: without secrets.
     fn location(&self) -> &dyn fmt::Debug;
 
     fn writer(&self) -> &Arc<Writer<Self::WriteConnection>>;
 
-    /// How many reads can be made at the same time.
+    /// How many reads can run at the same time.
     #[cfg(feature = "async")]
     fn reading_connections(&self) -> usize;
 
     fn read<T>(&self, work: impl FnOnce(&mut Self::Connection) -> Result<T>) -> Result<T>;
 
-    /// Reads what may take long, for a writer and a callback of the host's, which may use the store.
-    fn read_aside<C, T>(
-        &self,
-        writer: impl Write,
-        callback: impl FnMut(C),
-        work: impl FnOnce(&mut Self::Connection, &mut dyn Write, &mut dyn FnMut(C)) -> Result<T>,
-    ) -> Result<T>;
+    /// Exports on a separate connection, since the writer and the callbacks may use the store.
+    fn export(&self, writer: impl Write, export: Export<'_>) -> Result<Progress>;
 
-    /// Writes on this thread where nobody else is writing, and else from the queue. It is made twice: with what the
-    /// caller has, and with a copy of that which can wait.
+    /// Writes on this thread if nobody else is writing, otherwise through the queue. The write exists in two forms: one
+    /// borrows the caller's data, the other has a copy that can wait.
     fn write<T, L>(&self, now: impl FnOnce(&mut Self::Connection) -> Result<T>, later: impl FnOnce() -> L) -> Result<T>
     where
         T: Send + 'static,
@@ -48,12 +44,12 @@ pub(in crate::store) trait StoreEngine: Send + Sync + 'static {
         self.writer().write(now, later)
     }
 
-    /// Each step is one of the store's writes, so that the others are served in between.
+    /// Each step is one of the store's writes, so other writes get their turn in between.
     fn prune(&self, request: &PruneRequest) -> Result<PruneReport>;
 
-    /// As [`prune`](Self::prune), in steps.
-    fn import(&self, reader: impl BufRead, progress: &mut dyn FnMut(Progress)) -> Result<Progress>;
+    /// Works in steps, like [`prune`](Self::prune).
+    fn import<R: BufRead>(&self, import: Import<'_, R>) -> Result<Progress>;
 
-    /// Waits for what was begun, and closes the connections; every later call finds the store closed.
+    /// Waits for calls in progress, and closes the connections; every later call finds the store closed.
     fn close(&self) -> Result<()>;
 }

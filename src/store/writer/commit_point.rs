@@ -1,27 +1,27 @@
-//! The one place where writes are committed, and where it is known that something has been.
+//! The one place where writes are committed, and that knows that something was.
 
 use super::group_commit::GroupCommit;
 use super::job::{Job, again};
 use crate::error::{Error, Result};
 
-/// The connection that writes, or what is left of it.
+/// The writing connection, or what is left of it.
 pub(super) struct CommitPoint<W> {
     /// `None` once the store is closed.
     writer: Option<W>,
-    /// A panic ended its last use, perhaps in the middle of a transaction.
+    /// Its last use ended in a panic, perhaps in the middle of a transaction.
     interrupted: bool,
     #[cfg(test)]
     pub(super) commits: usize,
 }
 
-/// What became of a group in one transaction.
+/// The outcome of a group in one transaction.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Together {
-    /// All of it is answered for, and something was committed.
+    /// All calls have results, and something was committed.
     Committed,
-    /// All of it is answered for, with errors.
+    /// All calls have results, and all are errors.
     Failed,
-    /// Nothing of it was kept.
+    /// Everything was rolled back.
     Undone,
 }
 
@@ -35,8 +35,8 @@ impl<W: GroupCommit> CommitPoint<W> {
         }
     }
 
-    /// Something has just been committed, in whatever way it was written; nobody has been answered yet. A commit during
-    /// which the host's instrumentation panics is not noticed.
+    /// Something has just been committed, in whatever way it was written; no caller has its result yet. A commit during
+    /// which the application's instrumentation panics goes unnoticed.
     fn committed(&mut self) {
         #[cfg(test)]
         {
@@ -47,15 +47,14 @@ impl<W: GroupCommit> CommitPoint<W> {
         }
     }
 
-    /// Lets some work use the connection, and asks afterwards whether that has committed anything. `None` if the store
-    /// is closed.
+    /// Runs work on the connection, and then checks whether it has committed anything. `None` if the store is closed.
     fn using<T>(&mut self, work: impl FnOnce(&mut W) -> T, has_committed: impl FnOnce(&T) -> bool) -> Option<T> {
         let writer = self.writer.as_mut()?;
         if std::mem::replace(&mut self.interrupted, true) {
             writer.abandon_transaction();
         }
         let result = work(writer);
-        // No use of it leaves a transaction open; what is written in there would only look stored.
+        // No use may leave a transaction open: what is written in there would only look stored.
         if writer.is_in_transaction() {
             writer.abandon_transaction();
         } else if has_committed(&result) {
@@ -65,17 +64,17 @@ impl<W: GroupCommit> CommitPoint<W> {
         Some(result)
     }
 
-    /// Does what commits nothing.
+    /// Runs work that commits nothing.
     pub(super) fn read<T>(&mut self, work: impl FnOnce(&mut W::Connection) -> Result<T>) -> Result<T> {
         self.using(|writer| work(writer.connection()), |_| false).unwrap_or(Err(Error::Closed))
     }
 
-    /// Runs one write, which is a transaction of its own.
+    /// Runs one write, which is its own transaction.
     pub(super) fn write<T>(&mut self, work: impl FnOnce(&mut W::Connection) -> Result<T>) -> Result<T> {
         self.using(|writer| work(writer.connection()), Result::is_ok).unwrap_or(Err(Error::Closed))
     }
 
-    /// Writes a group: all of it in one transaction if nothing is in the way, and else each by itself.
+    /// Writes a group: in one transaction if possible, otherwise each write by itself.
     pub(super) fn write_group(&mut self, group: &mut [Box<dyn Job<W::Connection>>]) {
         if group.len() > 1 {
             match self.using(|writer| write_together(writer, group), |became| *became == Together::Committed) {
@@ -92,7 +91,7 @@ impl<W: GroupCommit> CommitPoint<W> {
             if self.using(attempt, |is_done| *is_done).is_none() {
                 job.fail(Error::Closed);
             }
-            // It has waited for the lock; then the others need not wait as well, one after the other.
+            // It has already waited for the lock, so the others need not do so one after the other.
             if let Some(busy @ Error::Busy { .. }) = job.error() {
                 let busy = again(busy);
                 jobs.for_each(|job| job.fail(again(&busy)));
@@ -101,7 +100,7 @@ impl<W: GroupCommit> CommitPoint<W> {
         }
     }
 
-    /// Ends all use of the connection, and hands it out; `None` if that was done before.
+    /// Ends all use of the connection, and returns it; `None` if that was done before.
     pub(super) fn close(&mut self) -> Option<W> {
         self.using(|_| (), |()| false)?;
         self.writer.take()
@@ -118,7 +117,7 @@ fn write_together<W: GroupCommit>(writer: &mut W, group: &mut [Box<dyn Job<W::Co
             job.attempt(connection);
             W::can_go_on(connection, job.error())
         });
-        // What stopped it does not matter: each job finds out for itself.
+        // The error does not matter: each job finds out for itself.
         if go_on { Ok(()) } else { Err(Error::Panicked) }
     });
     match finished {

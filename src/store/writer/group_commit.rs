@@ -1,31 +1,31 @@
-//! What group commit asks of the connection that writes, whichever engine it belongs to.
+//! What group commit needs from the writing connection, for any engine.
 
 use crate::error::{Error, Result};
 
-/// The connection that writes, with whatever its engine keeps beside it.
+/// The writing connection, with whatever its engine keeps with it.
 pub(in crate::store) trait GroupCommit: Send + 'static {
-    /// What a write is given.
+    /// What a write runs on.
     type Connection;
 
     fn connection(&mut self) -> &mut Self::Connection;
 
-    /// Whether a transaction is open, or it cannot be told that none is.
+    /// Whether a transaction is open, or may be.
     fn is_in_transaction(&mut self) -> bool;
 
-    /// Leaves whatever transaction the connection is in, if any.
+    /// Ends any transaction on the connection.
     fn abandon_transaction(&mut self);
 
-    /// Begins the transaction of a group, with the right to write.
+    /// Begins a group's transaction, with the write lock.
     fn begin(&mut self) -> Result<()>;
 
-    /// Does the work in the transaction that has begun, and commits it. An error, of the work or of the commit, undoes
-    /// all of it.
+    /// Runs the work in the transaction that has begun, and commits it. An error, from the work or the commit, rolls
+    /// back everything.
     fn finish(&mut self, work: impl FnOnce(&mut Self::Connection) -> Result<()>) -> Result<()>;
 
-    /// Whether a group's transaction can go on after one of its writes, which has undone itself if it failed. It cannot
-    /// if the failure may have undone the others too: what comes next would then be on its own.
+    /// Whether a group's transaction can continue after one of its writes, which has been rolled back if it failed. It
+    /// cannot if the failure may have rolled back the others too: what follows would be on its own.
     fn can_go_on(connection: &mut Self::Connection, error: Option<&Error>) -> bool;
 
-    /// What the engine has to do after a commit, between transactions.
+    /// The engine's work after a commit, between transactions.
     fn after_commit(&mut self);
 }

@@ -1,4 +1,4 @@
-//! A write that waits in the queue.
+//! A queued write.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -7,17 +7,16 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use crate::error::{Error, Result};
 use crate::store::ticket::{Promise, Ticket, ticket};
 
-/// A write in the queue, all or nothing by itself. It may be run again: where a transaction is lost, each of its
-/// writes is tried alone.
+/// A queued write, atomic on its own. It may run again: if a transaction is lost, each of its writes is retried alone.
 pub(super) trait Job<C>: Send {
     /// Runs the write and keeps its result.
     fn attempt(&mut self, connection: &mut C);
-    /// Whether it kept a success.
+    /// Whether the kept result is a success.
     fn is_done(&self) -> bool;
-    /// What it kept, if that is an error.
+    /// The kept result, if it is an error.
     fn error(&self) -> Option<&Error>;
     fn fail(&mut self, error: Error);
-    /// Tells the caller.
+    /// Sends the result to the caller.
     fn answer(self: Box<Self>);
 }
 
@@ -27,7 +26,7 @@ struct QueuedWrite<T, F> {
     promise: Promise<T>,
 }
 
-/// A job, and the ticket for its answer.
+/// A job, and the ticket for its result.
 pub(super) fn queued<C, T: Send + 'static>(
     work: impl FnMut(&mut C) -> Result<T> + Send + 'static,
 ) -> (Box<dyn Job<C>>, Ticket<T>) {
@@ -61,12 +60,12 @@ where
     }
 }
 
-/// Runs what may be somebody else's code, a waker: whatever happens in there, the others are still to be served.
+/// Runs what may be foreign code, a waker: whatever happens there, the others still have to be served.
 pub(super) fn undisturbed(work: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(work));
 }
 
-/// The same error once more: a failed commit concerns every caller in it.
+/// Copies an error: a failed commit concerns every caller in it.
 pub(super) fn again(error: &Error) -> Error {
     let copy = |source: &DieselError| match source {
         DieselError::DatabaseError(kind, information) => {
@@ -81,7 +80,7 @@ pub(super) fn again(error: &Error) -> Error {
         }
         other => DieselError::DatabaseError(DatabaseErrorKind::Unknown, Box::new(other.to_string())),
     };
-    // The kind is not asked for again: of a full disk, the words do not say everything.
+    // The kind is kept rather than derived again, since the message of a full disk does not say everything.
     match error {
         Error::Busy { source } => Error::Busy { source: copy(source) },
         Error::DiskFull { source } => Error::DiskFull { source: copy(source) },

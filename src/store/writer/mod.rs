@@ -1,8 +1,8 @@
 //! Group commit: whatever waits when the writing connection is free becomes one transaction.
 //!
-//! A write that finds the connection free runs at once, on its own thread, with what its caller has. One that does not
-//! waits, with a copy of that, in a queue which a thread of the store's empties: everything in it, in order, in one
-//! transaction, then one commit (one disk sync) for all. A caller is answered after that commit.
+//! A write that finds the connection free runs at once, on its caller's thread and with its caller's data. Otherwise a
+//! copy of it waits in a queue, which one of the store's threads empties: everything in it runs in order, in one
+//! transaction, with one commit (one disk sync). Callers get their results after that commit.
 
 mod commit_point;
 mod group_commit;
@@ -22,23 +22,23 @@ use self::queue::WriteQueue;
 use super::reentrance::{Activity, ActivityGuard, StoreId, is_inside, refuse};
 use crate::error::{Error, Result};
 
-/// The connection that writes, and the queue for it.
+/// The writing connection, and its queue.
 pub(super) struct Writer<W: GroupCommit> {
     id: StoreId,
-    /// What a thread must not be in the middle of when it waits for the connection.
+    /// Activities during which a thread must not wait for the connection.
     refused_inside: &'static [Activity],
     queue: WriteQueue<W::Connection>,
     connection: Mutex<CommitPoint<W>>,
 }
 
-/// The connection, held by this thread.
+/// The connection while this thread holds it.
 struct Held<'a, W> {
     connection: MutexGuard<'a, CommitPoint<W>>,
     _inside: ActivityGuard,
 }
 
 impl<W: GroupCommit> Writer<W> {
-    /// A commit may have to wait for everybody who reads.
+    /// A commit may have to wait for all readers.
     pub(super) fn new(id: StoreId, waits_for_readers: bool, connection: W) -> Self {
         let refused_inside: &[Activity] =
             if waits_for_readers { &[Activity::Writing, Activity::Reading] } else { &[Activity::Writing] };
@@ -53,25 +53,25 @@ impl<W: GroupCommit> Writer<W> {
         Held { connection, _inside: ActivityGuard::enter(self.id, Activity::Writing) }
     }
 
-    /// An error where this thread would wait for itself.
+    /// Returns an error if this thread would wait for itself.
     fn refuse_inside(&self) -> Result<()> {
         refuse(self.id, self.refused_inside)
     }
 
-    /// Does what commits nothing with the connection itself, as soon as it is free.
+    /// Runs work that commits nothing on the connection, as soon as it is free.
     pub(super) fn read<T>(&self, work: impl FnOnce(&mut W::Connection) -> Result<T>) -> Result<T> {
         self.refuse_inside()?;
         self.hold().connection.read(work)
     }
 
-    /// Writes past the queue, as soon as the connection is free.
+    /// Writes without the queue, as soon as the connection is free.
     pub(super) fn write_alone<T>(&self, work: impl FnOnce(&mut W::Connection) -> Result<T>) -> Result<T> {
         self.refuse_inside()?;
         self.hold().connection.write(work)
     }
 
-    /// Writes on this thread if nobody else is writing. If the write has to queue, it is made once more, with a copy of
-    /// its own of what it writes.
+    /// Writes on this thread if nobody else is writing. If the write has to queue, it is made again with its own copy
+    /// of the data.
     pub(super) fn write<T, L>(
         self: &Arc<Self>,
         now: impl FnOnce(&mut W::Connection) -> Result<T>,
@@ -87,7 +87,7 @@ impl<W: GroupCommit> Writer<W> {
         }
     }
 
-    /// As [`write`](Self::write), for what has a copy of its own already.
+    /// Like [`write`](Self::write), for writes that already have a copy.
     pub(super) fn write_owned<T: Send + 'static>(
         self: &Arc<Self>,
         mut work: impl FnMut(&mut W::Connection) -> Result<T> + Send + 'static,
@@ -98,7 +98,7 @@ impl<W: GroupCommit> Writer<W> {
         }
     }
 
-    /// Writes if that need not wait; `None` if it has to queue.
+    /// Writes if no wait is needed; `None` if it has to queue.
     fn write_now<T>(&self, work: impl FnOnce(&mut W::Connection) -> Result<T>) -> Option<Result<T>> {
         if let Err(error) = self.refuse_inside() {
             return Some(Err(error));
@@ -110,7 +110,7 @@ impl<W: GroupCommit> Writer<W> {
         });
         match free {
             Ok(Some(connection)) => Some(self.held(connection).connection.write(work)),
-            // A waker's write: the queue would wait for this thread.
+            // A write by a waker: the queue would wait for this thread.
             Ok(None) if is_inside(self.id, &[Activity::Emptying]) => Some(self.write_alone(work)),
             Ok(None) => None,
             Err(closed) => Some(Err(closed)),
@@ -126,7 +126,7 @@ impl<W: GroupCommit> Writer<W> {
         ticket.wait()
     }
 
-    /// Writes from the queue, which the task waits for where it is full.
+    /// Writes through the queue; the task waits while that is full.
     #[cfg(feature = "async")]
     pub(super) async fn write_queued<T: Send + 'static>(
         self: &Arc<Self>,
@@ -157,30 +157,30 @@ impl<W: GroupCommit> Writer<W> {
             let mut group = self.queue.gather();
             let done = catch_unwind(AssertUnwindSafe(|| held.connection.write_group(&mut group)));
             drop(held);
-            // Not before: what a waker runs may use the store.
+            // Only now: what a waker runs may use the store.
             self.queue.wake_tasks();
             if done.is_err() {
-                // Some instrumentation of the host's panicked. Whether anything was committed is not known.
+                // The application's instrumentation panicked. Whether anything was committed is unknown.
                 group.iter_mut().for_each(|job| job.fail(Error::Panicked));
             }
             group.into_iter().for_each(|job| undisturbed(|| job.answer()));
         }
     }
 
-    /// Lets nothing more in, waits until everything in the queue has been written, and hands out the connection; `None`
-    /// if that was done before.
+    /// Rejects new writes, waits until everything in the queue has been written, and returns the connection; `None` if
+    /// that was done before.
     pub(super) fn close(&self) -> Option<W> {
         self.queue.close();
         self.hold().connection.close()
     }
 
-    /// How often something has been committed.
+    /// The number of commits.
     #[cfg(test)]
     pub(super) fn commits(&self) -> usize {
         self.hold().connection.commits
     }
 
-    /// How many writes wait in the queue.
+    /// The number of writes in the queue.
     #[cfg(test)]
     pub(super) fn queued(&self) -> usize {
         self.queue.len()

@@ -1,4 +1,4 @@
-//! The queue of writes that wait for the connection, and how many of them make a group.
+//! The queue of writes that wait for the connection, and the size of a group.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 use super::job::{Job, undisturbed};
 use crate::error::{Error, Result};
 
-/// Calls that may wait. Each keeps a copy of what it writes; a further call waits outside, with what it has anyway.
+/// How many calls may wait. Each keeps a copy of its data; a further call waits outside, with the data that it has
+/// anyway.
 const QUEUE_LENGTH: usize = 1024;
 
-/// Calls in one transaction, so that none waits for too many others.
+/// The most calls in one transaction, so that none waits for too many others.
 const GROUP_SIZE: usize = 512;
 
-/// The longest that a group waits for callers that were in the last one and are about to come back.
+/// The longest that a group waits for callers of the last group that are about to come back.
 const PATIENCE: Duration = Duration::from_micros(500);
 
 type Group<C> = Vec<Box<dyn Job<C>>>;
@@ -33,13 +34,13 @@ pub(super) struct WriteQueue<C> {
 struct QueueState<C> {
     jobs: VecDeque<Box<dyn Job<C>>>,
     is_closed: bool,
-    /// How many were in the last group: as many may be about to come back.
+    /// The size of the last group: as many callers may be about to come back.
     last_group: usize,
     /// How many the thread waits for.
     wanted: usize,
-    /// The one that empties the queue.
+    /// The thread that empties the queue.
     thread: Option<JoinHandle<()>>,
-    /// Tasks that found the queue full, by their number. Where there are any, there are jobs.
+    /// Tasks that found the queue full, by number. If there are any, there are jobs.
     waiting_tasks: BTreeMap<u64, Waker>,
     #[cfg(feature = "async")]
     last_number: u64,
@@ -50,9 +51,9 @@ impl<C> QueueState<C> {
         self.jobs.len() >= QUEUE_LENGTH
     }
 
-    /// The tasks for which there is room, first come, first served. They are not promised a part of it, since a task may
-    /// never look again; whoever finds it taken waits on, in its old place. When nothing is left in the queue that would
-    /// lead here once more, it is all of them.
+    /// The tasks for which there is room, in order of arrival. The room is not reserved for them, since a task may
+    /// never be polled again; one that finds it taken keeps waiting, in its old place. Once the queue holds nothing
+    /// that would lead back here, this returns all of them.
     fn tasks_to_wake(&mut self) -> BTreeMap<u64, Waker> {
         let room = QUEUE_LENGTH.saturating_sub(self.jobs.len());
         match self.waiting_tasks.keys().nth(room).copied() {
@@ -84,10 +85,10 @@ impl<C> WriteQueue<C> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what a write needs to go past the queue, if it need not wait its turn.
+    /// Takes what a write needs to bypass the queue, if it need not wait its turn.
     ///
-    /// It has to where the last group was one of several, too: taking the connection now would make the others wait for
-    /// a commit that they are not in.
+    /// It must wait after a group of several calls, too: taking the connection now would make the others wait for a
+    /// commit that they are not in.
     pub(super) fn pass<G>(&self, take: impl FnOnce() -> Option<G>) -> Result<Option<G>> {
         let state = self.state();
         if state.is_closed {
@@ -96,7 +97,7 @@ impl<C> WriteQueue<C> {
         Ok(if state.jobs.is_empty() && state.last_group <= 1 { take() } else { None })
     }
 
-    /// Puts a write into the queue, and waits while that is full. The first one starts the thread that empties it.
+    /// Queues a write, and waits while the queue is full. The first one starts the thread that empties it.
     pub(super) fn submit(&self, job: Box<dyn Job<C>>, start: impl FnOnce() -> Result<JoinHandle<()>>) -> Result<()> {
         let mut state = self.state();
         while state.is_full() && !state.is_closed {
@@ -105,13 +106,13 @@ impl<C> WriteQueue<C> {
         self.push(state, job, start)
     }
 
-    /// A place among the tasks that find the queue full.
+    /// A place in the line of tasks that found the queue full.
     #[cfg(feature = "async")]
     pub(super) fn place(&self) -> PlaceInLine<'_, C> {
         PlaceInLine { queue: self, number: None }
     }
 
-    /// Puts a write into the queue, or leaves word to be woken when there is room.
+    /// Queues a write, or registers to be woken when there is room.
     #[cfg(feature = "async")]
     pub(super) fn poll_submit(
         &self,
@@ -136,7 +137,7 @@ impl<C> WriteQueue<C> {
             if state.waiting_tasks.get(&number).is_some_and(|known| known.will_wake(context.waker())) {
                 return Poll::Pending;
             }
-            // Cloned and dropped without the lock: a waker is somebody else's code.
+            // Cloned and dropped without the lock: a waker is foreign code.
             if let Some(waker) = waker.take() {
                 let old = state.waiting_tasks.insert(number, waker);
                 drop(state);
@@ -169,7 +170,7 @@ impl<C> WriteQueue<C> {
         Ok(())
     }
 
-    /// Waits until there is work; `false` if the queue is closed and there is none.
+    /// Waits until there is work; `false` if the queue is closed and empty.
     pub(super) fn wait_for_work(&self) -> bool {
         let mut state = self.state();
         loop {
@@ -184,8 +185,8 @@ impl<C> WriteQueue<C> {
         }
     }
 
-    /// Takes the next group out of the queue. Callers that have just been answered come back in a moment; a commit
-    /// without them would make them wait for the next one, so it waits for them, but not for long.
+    /// Takes the next group out of the queue. Callers that have just been answered come back in a moment, and a commit
+    /// without them would make them wait for the next one; so this waits for them, but not for long.
     pub(super) fn gather(&self) -> Group<C> {
         let mut state = self.state();
         let started = Instant::now();
@@ -207,13 +208,13 @@ impl<C> WriteQueue<C> {
         self.state().jobs.len()
     }
 
-    /// Wakes the tasks that waited for room, when a group has been written: what a waker runs may use the store.
+    /// Wakes the tasks that waited for room, after a group has been written: what a waker runs may use the store.
     pub(super) fn wake_tasks(&self) {
         let tasks = self.state().tasks_to_wake();
         wake(tasks);
     }
 
-    /// Lets nothing more in, and waits until everything in the queue has been written.
+    /// Rejects new writes, and waits until everything in the queue has been written.
     pub(super) fn close(&self) {
         let (thread, waiting_tasks) = {
             let mut state = self.state();
@@ -224,7 +225,7 @@ impl<C> WriteQueue<C> {
         self.drained.notify_all();
         wake(waiting_tasks);
         if let Some(thread) = thread {
-            // Its panics are caught inside.
+            // The thread catches its own panics.
             let _ = thread.join();
         }
     }
@@ -234,7 +235,7 @@ fn wake(tasks: BTreeMap<u64, Waker>) {
     tasks.into_values().for_each(|task| undisturbed(|| task.wake()));
 }
 
-/// A task's place in the line before the full queue. It leaves the line when this is dropped.
+/// A task's place in the line for a full queue. Dropping this leaves the line.
 #[cfg(feature = "async")]
 pub(super) struct PlaceInLine<'a, C> {
     queue: &'a WriteQueue<C>,
@@ -245,7 +246,7 @@ pub(super) struct PlaceInLine<'a, C> {
 impl<C> Drop for PlaceInLine<'_, C> {
     fn drop(&mut self) {
         if let Some(number) = self.number {
-            // The waker goes after the lock.
+            // The waker is dropped after the lock.
             let _waker = self.queue.state().waiting_tasks.remove(&number);
         }
     }

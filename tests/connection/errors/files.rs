@@ -1,7 +1,7 @@
 //! Files and paths that cannot be opened, migrated or written to.
 
 use agent_session_store::diesel::{Connection, SqliteConnection};
-use agent_session_store::{Error, SessionPersistDriver, SessionStore, migrate};
+use agent_session_store::{Error, FileMaintenance, SessionPersistDriver, SessionStore, migrate};
 
 use super::{Case, filled, nothing};
 use crate::common::{TempDb, event, fixture_path, session};
@@ -48,18 +48,18 @@ pub(super) const CASES: &[Case] = &[
         given: nothing,
         when: |_| SessionStore::open("").map(drop),
         is: |error| matches!(error, Error::Open { .. }),
-        says: "cannot open \"\": the path is empty; open_in_memory opens a database without a file",
-        because: &["the path is empty; open_in_memory opens a database without a file"],
+        says: "cannot open \"\": the path is empty; use open_in_memory for a database without a file",
+        because: &["the path is empty; use open_in_memory for a database without a file"],
     },
     Case {
         name: "a URI",
         given: nothing,
         when: |_| SessionStore::open("file:x.db?mode=ro").map(drop),
         is: |error| matches!(error, Error::Open { .. }),
-        says: "cannot open \"file:x.db?mode=ro\": URIs are not taken: SessionStoreBuilder has read_only and create, \
-               and a file of that name is \"./file:x.db?mode=ro\"",
-        because: &["URIs are not taken: SessionStoreBuilder has read_only and create, \
-                    and a file of that name is \"./file:x.db?mode=ro\""],
+        says: "cannot open \"file:x.db?mode=ro\": URIs are not supported: use SessionStoreBuilder's read_only and create; to open a file of that name, write \"./file:x.db?mode=ro\"",
+        because: &[
+            "URIs are not supported: use SessionStoreBuilder's read_only and create; to open a file of that name, write \"./file:x.db?mode=ro\"",
+        ],
     },
     Case {
         name: "what a killed backup has left, given to the store",
@@ -89,8 +89,8 @@ pub(super) const CASES: &[Case] = &[
         given: filled,
         when: |db| db.connect().backup_to(db.path()),
         is: |error| matches!(error, Error::Io { .. }),
-        says: "reading or writing failed: there is a file of that name",
-        because: &["there is a file of that name"],
+        says: "reading or writing failed: the file already exists",
+        because: &["the file already exists"],
     },
     Case {
         name: "a read-only file that has to be migrated",
@@ -192,9 +192,9 @@ pub(super) const CASES: &[Case] = &[
         },
         when: |db| SessionStore::builder().read_only(true).open(db.path()).map(drop),
         is: |error| matches!(error, Error::Open { .. }),
-        says: "cannot open \"<folder>/sessions.db\": a transaction was interrupted and has to be rolled back, by its \
-               journal beside the file: open it for writing once",
-        because: &["a transaction was interrupted and has to be rolled back, by its journal beside the file: \
-                    open it for writing once"],
+        says: "cannot open \"<folder>/sessions.db\": an interrupted transaction has to be rolled back from the journal next to the file: open the file for writing once",
+        because: &[
+            "an interrupted transaction has to be rolled back from the journal next to the file: open the file for writing once",
+        ],
     },
 ];

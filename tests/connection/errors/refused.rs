@@ -2,7 +2,9 @@
 
 use agent_session_store::diesel::Connection;
 use agent_session_store::diesel::connection::SimpleConnection;
-use agent_session_store::{Error, JournalMode, Json, Selection, SessionEvent, SessionPersistDriver, SessionStore};
+use agent_session_store::{
+    Error, Export, FileMaintenance, JournalMode, Json, Selection, SessionEvent, SessionPersistDriver, SessionStore,
+};
 
 use super::{Case, filled, list_events};
 use crate::common::{event, session};
@@ -37,7 +39,7 @@ pub(super) const CASES: &[Case] = &[
             result
         },
         is: |error| matches!(error, Error::Busy { .. }),
-        says: "another connection held the database for too long: database is locked",
+        says: "another connection kept the database locked for too long: database is locked",
         because: &["database is locked"],
     },
     Case {
@@ -64,12 +66,11 @@ pub(super) const CASES: &[Case] = &[
             let store = store.open(db.path()).unwrap();
             let mut inside = Ok(());
             let everything = Selection::all();
-            store.export_with_progress(std::io::sink(), &everything, |_| inside = store.close())?;
+            store.export(std::io::sink(), Export::of(everything.clone()).progress(|_| inside = store.close()))?;
             inside
         },
         is: |error| matches!(error, Error::Reentrant),
-        says: "the store was called from inside another call of it, which this one would wait for: \
-               make it when that has returned",
+        says: "the store was called from inside another of its calls, which this one would wait for: call it after that one has returned",
         because: &[],
     },
     Case {

@@ -1,5 +1,5 @@
-//! Proves that whatever way a write takes, its commit passes the one place that says so, once; and that a write which
-//! fails does not. The witness is SQLite's own answer to each `COMMIT`.
+//! Proves that every write's commit, whichever way the write takes, passes the one place that reports commits exactly
+//! once, and that a failed write does not. The witness is SQLite's own result of each `COMMIT`.
 #![expect(clippy::unwrap_used, reason = "a test says what it expects")]
 
 use std::cell::Cell;
@@ -12,16 +12,16 @@ use diesel::SqliteConnection;
 use diesel::connection::{Connection, InstrumentationEvent, SimpleConnection};
 use tempfile::TempDir;
 
-use crate::append::NewEvent;
 use crate::driver::SessionPersistDriver;
 use crate::error::{Error, Result};
-use crate::event::Sender;
-use crate::json::Json;
-use crate::prune::PruneRequest;
-use crate::request::ListSessionsRequest;
+use crate::model::event::NewEvent;
+use crate::model::event::Sender;
+use crate::model::json::Json;
+use crate::model::request::ListSessionsRequest;
+use crate::model::retention::PruneRequest;
+use crate::model::transfer::Selection;
 use crate::store::blocking::SessionStore;
 use crate::store::engine::StoreEngine;
-use crate::transfer::Selection;
 
 struct Watched {
     store: SessionStore,
@@ -60,7 +60,7 @@ impl Watched {
         self.store.0.engine.writer().commits()
     }
 
-    /// How many commits have been noticed during some work. It is as many as there were.
+    /// How many commits were noticed while some work ran. Checks that it is the actual number.
     fn during<T>(&self, work: impl FnOnce(&SessionStore) -> T) -> (usize, T) {
         let seen = || self.commits_seen.load(Ordering::SeqCst);
         let before = (self.noticed(), seen());
@@ -70,7 +70,7 @@ impl Watched {
         (commits, done)
     }
 
-    /// Appends events from as many threads, all of which wait in the queue before the first of them is written.
+    /// Appends events, one per thread, all of which wait in the queue before the first of them is written.
     fn queue(&self, ids: &[&str]) -> Vec<bool> {
         let writer = self.store.0.engine.writer();
         thread::scope(|scope| {
@@ -124,7 +124,7 @@ fn a_group_that_is_lost_and_written_one_by_one() {
 #[test]
 fn a_group_of_failures() {
     let watched = Watched::new();
-    // Its transaction commits, with nothing in it.
+    // Its transaction commits, but is empty.
     assert_eq!(watched.queue(&["refused 1", "refused 2"]), [false, false]);
     assert_eq!(watched.noticed(), 0);
     let path = watched.folder.path().join("sessions.db");
@@ -139,7 +139,7 @@ fn the_steps_of_an_import_and_of_a_prune() {
     let events: Vec<_> = (0..1500).map(|id| event(&format!("event-{id}"))).collect();
     watched.store.append_events("s", &events).unwrap();
     let mut lines = Vec::new();
-    let (commits, _) = watched.during(|store| store.export(&mut lines, &Selection::all()).unwrap());
+    let (commits, _) = watched.during(|store| store.export(&mut lines, Selection::all()).unwrap());
     assert_eq!(commits, 0);
     let prune = |store: &SessionStore| store.prune(&PruneRequest::new().session("s")).unwrap().events;
     let (commits, gone) = watched.during(prune);
@@ -156,7 +156,7 @@ fn the_steps_of_an_import_and_of_a_prune() {
 fn space_that_is_reclaimed() {
     let watched = Watched::new();
     watched.store.reclaim_space().unwrap();
-    // VACUUM commits without saying COMMIT.
+    // VACUUM commits without a COMMIT statement.
     assert_eq!(watched.noticed(), 1);
 }
 
@@ -178,7 +178,7 @@ fn what_only_reads() {
 #[test]
 fn a_transaction_that_was_left_open() {
     let watched = Watched::new();
-    let leave = |conn: &mut SqliteConnection| crate::transaction::begin(conn);
+    let leave = |conn: &mut SqliteConnection| crate::database::sqlite::transaction::begin(conn);
     assert!(watched.during(|store| store.0.engine.writer().write_alone(leave)).1.is_ok());
     assert_eq!(watched.during(|store| store.append_events("s", &[event("a")]).unwrap()), (1, vec![1]));
 }

@@ -1,20 +1,20 @@
-//! What closing does about the log.
+//! What closing does with the log.
 
 use diesel::SqliteConnection;
 
 use super::location::Location;
 use super::opening;
 use super::read_only::Traces;
+use crate::database::sqlite::{checkpoint, disk};
 use crate::error::Result;
-use crate::{checkpoint, disk};
 
 pub(super) enum LastAct {
     /// There is none.
     Nothing,
     Checkpoint,
-    /// Another program takes care of it.
+    /// Another program checkpoints it.
     KeepLog,
-    /// The store has only read, and leaves nothing behind.
+    /// The store is read-only and leaves nothing behind.
     Remove(Traces),
 }
 

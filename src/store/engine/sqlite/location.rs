@@ -1,4 +1,4 @@
-//! Where a store's database is, and what a path stands for.
+//! Where a store's database is, and how a path is interpreted.
 
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
@@ -7,8 +7,8 @@ use diesel::prelude::*;
 use diesel::result::ConnectionError;
 
 use super::new_file;
+use crate::database::sqlite::{backup, disk, uri};
 use crate::error::{Error, Result};
-use crate::{backup, disk, uri};
 
 #[derive(Clone, Debug)]
 pub(super) enum Location {
@@ -21,19 +21,19 @@ pub(super) enum Location {
 pub(super) enum OpenMode {
     Read,
     Write,
-    /// As `Write`, and create it if it is not there.
+    /// Like `Write`, and create the file if it does not exist.
     Create,
 }
 
 impl Location {
-    /// A file is opened by URI: only so can it be asked for without creating or changing it, and no name has a meaning
-    /// of its own (`:memory:`, `file:…`).
+    /// A file is opened by URI: only a URI can ask SQLite not to create or change it, and makes no name special
+    /// (`:memory:`, `file:…`).
     ///
-    /// It is made absolute, since connections are opened later too, when the working directory may be another.
+    /// The path is made absolute, since connections are also opened later, when the working directory may have changed.
     pub(super) fn file(path: &Path, file_mode: u32) -> Result<Self> {
         let shown = path.display().to_string();
         let absolute = find(path).map_err(ConnectionError::BadConnection).and_then(|path| {
-            // To SQLite the name would end there.
+            // SQLite would end the name there.
             let no_nul = CString::new(path.as_os_str().as_encoded_bytes());
             no_nul.map(|_| path).map_err(ConnectionError::InvalidCString)
         });
@@ -45,7 +45,7 @@ impl Location {
         Ok(Self::File { path: shown, file: absolute, uri, file_mode })
     }
 
-    /// A connection as SQLite gives it.
+    /// A connection with SQLite's defaults.
     pub(super) fn connect(&self, mode: OpenMode) -> Result<SqliteConnection> {
         let (path, url) = match self {
             Self::File { path, file, uri, file_mode } => {
@@ -61,7 +61,7 @@ impl Location {
         SqliteConnection::establish(&url).map_err(|source| Error::Open { path: path.to_owned(), source })
     }
 
-    /// The file itself, where the path names a link: what belongs to it lies beside it.
+    /// The file itself if the path is a link: its other files are next to it.
     pub(super) fn resolved(&self) -> Option<PathBuf> {
         match self {
             Self::File { file, .. } => std::fs::canonicalize(file).ok(),
@@ -69,12 +69,12 @@ impl Location {
         }
     }
 
-    /// What SQLite keeps beside the file under this suffix.
+    /// The file that SQLite keeps next to the database under this suffix.
     pub(super) fn beside(&self, suffix: &str) -> Option<PathBuf> {
         self.resolved().map(|file| uri::beside(&file, suffix))
     }
 
-    /// Says what kept SQLite from creating a file beside the database.
+    /// Explains why SQLite could not create a file next to the database.
     pub(super) fn explain(&self, error: Error) -> Error {
         match self {
             Self::File { file, .. } => disk::explain_beside(file, error),
@@ -83,15 +83,15 @@ impl Location {
     }
 }
 
-/// Makes a path absolute, or says why there can be no database.
+/// Makes a path absolute, or says why it cannot be a database.
 fn find(path: &Path) -> Result<PathBuf, String> {
     let bytes = path.as_os_str().as_encoded_bytes();
     if bytes.is_empty() {
-        return Err("the path is empty; open_in_memory opens a database without a file".to_owned());
+        return Err("the path is empty; use open_in_memory for a database without a file".to_owned());
     }
     if bytes.starts_with(b"file:") {
         return Err(format!(
-            "URIs are not taken: SessionStoreBuilder has read_only and create, and a file of that name is {:?}",
+            "URIs are not supported: use SessionStoreBuilder's read_only and create; to open a file of that name, write {:?}",
             Path::new(".").join(path)
         ));
     }
@@ -100,7 +100,7 @@ fn find(path: &Path) -> Result<PathBuf, String> {
     if backup::is_unfinished(found.as_deref().unwrap_or(&absolute)) {
         return Err("it is an unfinished backup".to_owned());
     }
-    // Opening a pipe would wait for somebody at its other end.
+    // Opening a pipe would wait for another process to open its other end.
     match std::fs::metadata(&absolute) {
         Ok(found) if !found.is_file() => Err(format!("it is a {}, not a database file", kind(found.file_type()))),
         _ => Ok(absolute),

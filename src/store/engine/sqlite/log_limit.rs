@@ -1,8 +1,8 @@
 //! Keeping the write-ahead log from growing without bound.
 //!
-//! SQLite moves the log into the file by itself once it holds 1,000 frames, but begins it anew only in a moment in which
-//! nobody reads from it. Where readers always overlap there is none, and the log grows. So after a write the store looks
-//! how large the file is, and if it is too large keeps its own writes back for the tens of milliseconds that a
+//! SQLite checkpoints by itself once the log has 1,000 frames, but can only restart the log at a moment when nobody
+//! reads from it. If readers always overlap there is none, and the log grows. So after a write the store checks the
+//! size of the log, and if it is too large holds its own writes back for the tens of milliseconds that a
 //! [checkpoint](crate::checkpoint) takes.
 
 use std::path::PathBuf;
@@ -10,23 +10,23 @@ use std::time::{Duration, Instant};
 
 use diesel::SqliteConnection;
 
-use crate::checkpoint;
+use crate::database::sqlite::checkpoint;
 
-/// The store looks this often at most, so that a commit does not cost a system call more.
+/// The store checks at most this often, so that a commit does not cost an extra system call.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// How long it lets go by after an attempt that failed, where the readers change: another moment may be better.
+/// How long it waits after a failed attempt if the readers change: the next moment may be better.
 const SHORT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The same where somebody reads for long, so that nothing could be moved since the last attempt: at first, and at most.
+/// The same if one reader runs for long, so that nothing could be moved since the last attempt: at first, and at most.
 const LONG_PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
 pub(super) struct LogLimit {
-    /// Where it is; `None` if nothing is to be done about it.
+    /// The log's path; `None` if it is not to be limited.
     path: Option<PathBuf>,
     limit: u64,
     next_look: Instant,
-    /// How far the last attempt came, if it failed.
+    /// How far the last attempt got, if it failed.
     moved_frames: Option<u64>,
     long_pause: Duration,
 }
@@ -36,12 +36,12 @@ impl LogLimit {
         Self { path, limit, next_look: Instant::now(), moved_frames: None, long_pause: LONG_PAUSES.0 }
     }
 
-    /// Nothing is done.
+    /// No limit.
     pub(super) fn none() -> Self {
         Self::new(None, 0)
     }
 
-    /// Empties it if it is too large; to be called between transactions.
+    /// Empties the log if it is too large. Call it between transactions.
     pub(super) fn tend(&mut self, conn: &mut SqliteConnection) {
         let Some(path) = &self.path else { return };
         let now = Instant::now();
@@ -50,7 +50,7 @@ impl LogLimit {
         }
         self.next_look = now + LOOK_EVERY;
         if path.metadata().is_ok_and(|log| log.len() > self.limit) {
-            // What goes wrong here concerns none of the writes. It will be reported when somebody asks for it.
+            // An error here affects none of the writes. An explicit checkpoint will report it.
             let report = checkpoint::checkpoint(conn).unwrap_or_default();
             let moved_frames = (!report.is_complete).then_some(report.moved_frames);
             let pause = match moved_frames {

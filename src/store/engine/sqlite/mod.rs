@@ -1,4 +1,4 @@
-//! A store on SQLite: one connection that writes, and a pool of those that read. In memory there is one for both.
+//! A store on SQLite: one writing connection and a pool of reading ones. In memory, one connection does both.
 
 mod deferred;
 mod last_act;
@@ -16,26 +16,28 @@ use std::fmt;
 use std::io::{BufRead, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use diesel::SqliteConnection;
 use diesel::connection::SimpleConnection;
 
-use self::deferred::Calls;
 use self::last_act::LastAct;
 use self::location::Location;
 use self::log_limit::LogLimit;
 use self::sqlite_writer::SqliteWriter;
 use super::store_engine::StoreEngine;
-use crate::checkpoint::{self, CheckpointReport};
+use crate::database::ready;
+use crate::database::sqlite::{backup, checkpoint, pragma, transaction};
+use crate::driver::SessionPersistDriver;
 use crate::error::Result;
-use crate::prune::{self, PruneReport, PruneRequest};
-use crate::steps::Access;
+use crate::model::report::{CheckpointReport, Progress, PruneReport};
+use crate::model::retention::PruneRequest;
+use crate::model::transfer::{Export, Import};
 use crate::store::options::Options;
 use crate::store::reader_pool::ReaderPool;
 use crate::store::reentrance::{Activity, StoreId, refuse};
 use crate::store::writer::Writer;
-use crate::transfer::{self, Progress};
-use crate::{backup, pragma, transaction};
+use crate::verb::{Access, import_in_steps, prune_in_steps};
 
 pub(in crate::store) struct SqliteEngine {
     id: StoreId,
@@ -47,7 +49,7 @@ pub(in crate::store) struct SqliteEngine {
 }
 
 impl SqliteEngine {
-    /// Opens a file, or what is in memory if the path is SQLite's name for that.
+    /// Opens a file, or a database in memory if the path is SQLite's name for one.
     pub(in crate::store) fn open(path: &Path, options: Options) -> Result<Self> {
         if path.as_os_str() == ":memory:" {
             return Self::open_in_memory(options);
@@ -90,14 +92,14 @@ impl SqliteEngine {
     }
 }
 
-/// What only a file can do.
+/// File maintenance.
 impl SqliteEngine {
     pub(in crate::store) fn reclaim_space(&self) -> Result<()> {
-        // The log stays as long as this thread reads it.
+        // The log stays while this thread reads it.
         refuse(self.id, &[Activity::Reading])?;
         self.writer.write_alone(|conn| {
             transaction::checked(conn, |conn| Ok(conn.batch_execute("VACUUM")?))?;
-            // That is committed by now, whatever comes of moving the log.
+            // This is committed by now, whatever happens when moving the log.
             Ok(transaction::checked(conn, checkpoint::unasked))
         })?
     }
@@ -149,37 +151,27 @@ impl StoreEngine for SqliteEngine {
         }
     }
 
-    fn read_aside<C, T>(
-        &self,
-        mut writer: impl Write,
-        mut callback: impl FnMut(C),
-        work: impl FnOnce(&mut SqliteConnection, &mut dyn Write, &mut dyn FnMut(C)) -> Result<T>,
-    ) -> Result<T> {
+    fn export(&self, writer: impl Write, export: Export<'_>) -> Result<Progress> {
         match self.location {
-            Location::File { .. } => self.readers.aside(|conn| work(conn, &mut writer, &mut callback)),
+            Location::File { .. } => self.readers.aside(|conn| conn.export(writer, export)),
             Location::Memory => {
-                let calls = Calls::default();
-                let done = self.writer.read(|conn| work(conn, &mut &calls, &mut |told| calls.tell(told)));
-                calls.make(writer, callback)?;
-                done
+                deferred::export(writer, export, |calls, export| self.writer.read(|conn| conn.export(calls, export)))
             }
         }
     }
 
     fn prune(&self, request: &PruneRequest) -> Result<PruneReport> {
         if request.is_dry_run() {
-            return self.read(|conn| prune::dry_run(conn, request));
+            return self.read(|conn| conn.prune(request));
         }
         if request.reclaims_space() {
             refuse(self.id, &[Activity::Reading])?;
         }
-        let mut engine = self;
-        prune::in_steps(&mut engine, request, |engine| engine.reclaim_space())
+        ready(prune_in_steps(&mut Steps(self), request, async |steps| steps.0.reclaim_space()))
     }
 
-    fn import(&self, reader: impl BufRead, progress: &mut dyn FnMut(Progress)) -> Result<Progress> {
-        let mut engine = self;
-        transfer::in_steps(&mut engine, reader, progress)
+    fn import<R: BufRead>(&self, import: Import<'_, R>) -> Result<Progress> {
+        ready(import_in_steps(&mut Steps(self), import))
     }
 
     fn close(&self) -> Result<()> {
@@ -192,15 +184,24 @@ impl StoreEngine for SqliteEngine {
     }
 }
 
-impl Access for &SqliteEngine {
-    fn read<T>(&mut self, work: impl FnOnce(&mut SqliteConnection) -> Result<T>) -> Result<T> {
-        StoreEngine::read(*self, work)
+/// Each step is one of the store's writes.
+struct Steps<'a>(&'a SqliteEngine);
+
+impl Access for Steps<'_> {
+    type Database = SqliteConnection;
+
+    async fn read<T>(&mut self, work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T>) -> Result<T> {
+        self.0.read(|conn| ready(work(conn)))
     }
 
-    fn write<T: Send + 'static>(
+    async fn write<T: Send + 'static>(
         &mut self,
-        work: impl FnMut(&mut SqliteConnection) -> Result<T> + Send + 'static,
+        mut work: impl AsyncFnMut(&mut SqliteConnection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.writer.write_owned(work)
+        self.0.writer.write_owned(move |conn| ready(work(conn)))
+    }
+
+    async fn pause(&mut self, time: Duration) {
+        std::thread::sleep(time);
     }
 }

@@ -1,14 +1,14 @@
-//! How a connection of the store's is opened. Each stage is a type that only the one before it leads to: an order that
-//! is not meant does not compile.
+//! How the store opens a connection. Each stage is a type that only the previous one leads to, so a wrong order does
+//! not compile.
 //!
-//! 1. [`Connected`]: nothing has been sent but the busy timeout,
+//! 1. [`Connected`]: only the busy timeout has been set,
 //! 2. [`Examined`]: it is known whether a migration is pending,
-//! 3. [`Durable`]: what is written from here on survives as much as the file's present journal allows,
+//! 3. [`Durable`]: writes from here on are as durable as the file's current journal allows,
 //! 4. [`Migrated`]: the schema is ours,
-//! 5. [`Journaled`]: the journal is the one that is wanted,
-//! 6. [`Settled`]: a commit costs no more syncs than were asked for.
+//! 5. [`Journaled`]: the journal mode is the requested one,
+//! 6. [`Settled`]: a commit takes no more syncs than requested.
 //!
-//! Connections that are not the file's writer leave after the first.
+//! All connections but the file's writer stop after the first stage.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
@@ -17,13 +17,14 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 
 use super::location::{Location, OpenMode};
-use crate::adopt;
+use crate::database::sqlite::adopt;
+use crate::database::sqlite::migrate::{bring_up_to_date, migrate};
+use crate::database::sqlite::migrations::is_current;
+use crate::database::sqlite::pragma;
+use crate::database::sqlite::transaction;
+use crate::database::sqlite::waiting::{self, PATIENCE, Schema};
 use crate::error::{Error, Result};
-use crate::migrations::{bring_up_to_date, is_current, migrate};
-use crate::pragma;
 use crate::store::options::{Durability, JournalMode, Options};
-use crate::transaction;
-use crate::waiting::{self, PATIENCE, Schema};
 
 /// The connection that writes to a file.
 pub(super) fn writer(location: &Location, options: &Options) -> Result<SqliteConnection> {
@@ -37,48 +38,48 @@ pub(super) fn writer(location: &Location, options: &Options) -> Result<SqliteCon
         .limit_log(options)
 }
 
-/// The one connection to a database in memory: there is no disk, and nobody else.
+/// The only connection to a database in memory: no disk, no other connections.
 pub(super) fn in_memory(options: &Options) -> Result<SqliteConnection> {
     Connected::to(&Location::Memory, OpenMode::Create, options.busy_timeout)?.migrate_at_once()
 }
 
-/// A connection to a file that is only read, as it is. It waits for the busy timeout and no longer: there is nothing to
+/// A connection to a file that is read as it is. It never waits longer than the busy timeout, since there is nothing to
 /// migrate.
 pub(super) fn unchanged(location: &Location, options: &Options) -> Result<SqliteConnection> {
     Connected::to(location, OpenMode::Read, options.busy_timeout)?.check_readable()
 }
 
-/// A connection that only reads, beside the writer. It never creates the file: the writer has it.
+/// A reading connection next to the writer. It never creates the file, which the writer has open.
 pub(super) fn reader(location: &Location, options: &Options) -> Result<SqliteConnection> {
     let mode = if options.read_only { OpenMode::Read } else { OpenMode::Write };
     Connected::to(location, mode, options.busy_timeout)?.forbid_writing()
 }
 
-/// A connection that keeps the log where it is when it closes after the others: the last one to close moves the log
-/// into the file and deletes it, unless it cannot write.
+/// A connection that preserves the log by closing last: the last connection to close moves the log into the file and
+/// deletes it, unless it cannot write.
 pub(super) fn keeper(location: &Location) -> Result<SqliteConnection> {
     Connected::to(location, OpenMode::Read, Duration::from_secs(1))?.take_up_file()
 }
 
-/// A connection that deletes an empty log when it closes after the others, if it is the last one.
+/// A connection that deletes an empty log by closing last, if no other connection is left.
 pub(super) fn remover(location: &Location) -> Result<SqliteConnection> {
     Connected::to(location, OpenMode::Write, Duration::ZERO)?.take_up_file()
 }
 
-/// Nothing has been read of the file.
+/// Nothing of the file has been read.
 struct Connected(SqliteConnection);
 
 impl Connected {
     fn to(location: &Location, mode: OpenMode, busy_timeout: Duration) -> Result<Self> {
-        // What has to be done to a connection before anything else is sent belongs right after this.
+        // Anything to be done to a connection before its first statement belongs right after this.
         let mut conn = location.connect(mode)?;
-        // Before anything that may meet another connection's lock. SQLite counts in 32 bits.
+        // Before anything that may run into another connection's lock. SQLite counts in 32 bits.
         let millis = i32::try_from(busy_timeout.as_millis()).unwrap_or(i32::MAX);
         pragma::write(&mut conn, "busy_timeout", i64::from(millis))?;
         Ok(Self(conn))
     }
 
-    /// Before anything that reads the file: another process may be migrating it, which takes as long as it takes.
+    /// Before anything reads the file: another process may be migrating it for a long time.
     fn look(self, options: &Options) -> Result<Examined> {
         let Self(mut conn) = self;
         let schema = waiting::look(&mut conn, options.busy_timeout)?;
@@ -110,14 +111,14 @@ impl Connected {
     }
 }
 
-/// It is known whether the file has to be migrated, or somebody is at it.
+/// It is known whether the file needs migrating, or is being migrated.
 struct Examined {
     conn: SqliteConnection,
     schema: Schema,
 }
 
 impl Examined {
-    /// Before the first write, which a migration is.
+    /// Before the first write, which is the migration.
     fn set_durability(self, options: &Options) -> Result<Durable> {
         let Self { mut conn, schema } = self;
         match schema {
@@ -128,14 +129,14 @@ impl Examined {
     }
 }
 
-/// What is written survives a crash and power loss.
+/// Writes survive a crash and power loss.
 struct Durable {
     conn: SqliteConnection,
     schema: Schema,
 }
 
 impl Durable {
-    /// Before the switch to another journal, which needs the file for itself.
+    /// Before switching the journal mode, which needs exclusive access to the file.
     fn migrate(self, options: &Options) -> Result<Migrated> {
         let Self { mut conn, schema } = self;
         let patience = match schema {
@@ -152,16 +153,16 @@ impl Durable {
 /// The schema is ours.
 struct Migrated {
     conn: SqliteConnection,
-    /// How long others may be in the way: they may have waited for the same migration.
+    /// How long others may block us: they may have waited for the same migration.
     patience: Duration,
 }
 
 impl Migrated {
-    /// Brings the file to the journal mode that is wanted, on this connection or on a new one.
+    /// Switches the file to the requested journal mode, on this connection or on a new one.
     ///
-    /// Others that do the same at the same moment can make this fail at once, whatever the busy timeout says: each holds
-    /// what the others wait for. With a write-ahead log, which a file is to leave, that is the mere connection. So it is
-    /// let go between the attempts, and the time between them is a matter of chance.
+    /// Other connections that do the same at the same time can make this fail at once, whatever the busy timeout: each
+    /// holds what the others wait for. When leaving WAL mode, an open connection is enough to block the others. So we
+    /// close it between the attempts, and wait for a random time.
     fn set_journal_mode(self, location: &Location, options: &Options) -> Result<Journaled> {
         let Self { conn, patience } = self;
         let started = Instant::now();
@@ -192,7 +193,7 @@ impl Migrated {
     }
 }
 
-/// The journal is the one that is wanted, or the nearest that the file system can do.
+/// The journal mode is the requested one, or the nearest that the file system supports.
 struct Journaled {
     conn: SqliteConnection,
     journal_mode: String,
@@ -208,12 +209,12 @@ impl Journaled {
         if current == wanted {
             return Ok(Self { conn, journal_mode: current });
         }
-        // Where the file system cannot have a write-ahead log, it stays as it was.
+        // If the file system does not support a write-ahead log, the mode stays as it was.
         let set = diesel::dsl::sql::<Text>(&format!("PRAGMA journal_mode = {wanted}")).get_result(&mut conn)?;
         Ok(Self { conn, journal_mode: set })
     }
 
-    /// Only now that it is known what the journal has become.
+    /// Only now is it known what the journal mode has become.
     fn relax_durability(self, options: &Options) -> Result<Settled> {
         let Self { mut conn, journal_mode } = self;
         if options.durability == Durability::Normal && journal_mode == "wal" {
@@ -223,11 +224,11 @@ impl Journaled {
     }
 }
 
-/// Commits cost what they are to cost.
+/// Commits take as many syncs as requested.
 struct Settled(SqliteConnection);
 
 impl Settled {
-    /// Who takes care of the log, and how much of it is left when it has been begun anew.
+    /// Sets who checkpoints the log, and how much of it remains after a restart.
     fn limit_log(self, options: &Options) -> Result<SqliteConnection> {
         let Self(mut conn) = self;
         if options.auto_checkpoint {
@@ -241,11 +242,12 @@ impl Settled {
 }
 
 fn set_durability(conn: &mut SqliteConnection, options: &Options) -> Result<()> {
-    // EXTRA: FULL, and with a rollback journal the folder is synced too. A commit deletes the journal; without that it
-    // could be back after power loss, and be rolled back into the file, which may have been cut short since. With NORMAL
-    // a journal may also be torn when it is played back. So less will do only once there is a write-ahead log.
+    // EXTRA is FULL, and with a rollback journal it also syncs the folder. A commit deletes the journal; without that
+    // sync it could reappear after power loss and be rolled back into the file, which may have been truncated since.
+    // With NORMAL, a journal may also be torn when it is played back. So anything less is only safe with a write-ahead
+    // log.
     pragma::write(conn, "synchronous", 3)?;
-    // There, only this flushes the drive's own cache.
+    // On Apple systems, only this flushes the drive's own cache.
     let bears_less = options.durability == Durability::Normal && options.journal_mode == JournalMode::Wal;
     if cfg!(target_vendor = "apple") && !bears_less {
         pragma::write(conn, "fullfsync", 1)?;
@@ -254,7 +256,7 @@ fn set_durability(conn: &mut SqliteConnection, options: &Options) -> Result<()> 
     Ok(())
 }
 
-/// A number that no two threads or processes have in common, except by chance.
+/// A number that differs between threads and processes, except by chance.
 fn by_chance() -> u64 {
     RandomState::new().build_hasher().finish()
 }

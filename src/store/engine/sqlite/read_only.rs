@@ -1,4 +1,4 @@
-//! A file that is only read: as it is, and without a trace.
+//! Opening a file read-only: as it is, and without leaving a trace.
 
 use std::path::{Path, PathBuf};
 
@@ -10,20 +10,20 @@ use super::opening;
 use crate::error::{Error, Result};
 use crate::store::options::Options;
 
-/// What SQLite may leave beside a file that only reads have been made from.
+/// What SQLite may leave next to a file that was only read.
 #[derive(Debug)]
 pub(super) struct Traces {
     location: Location,
     log: PathBuf,
 }
 
-/// A connection that cannot write, to a file that can be read as it is, and what closing it will have to remove.
+/// A read-only connection to a file that can be read as it is, and what has to be removed on closing.
 pub(super) fn open(location: &Location, options: &Options) -> Result<(SqliteConnection, Option<Traces>)> {
-    // SQLite takes an empty file for a new one, and deletes a log that lies beside it.
+    // SQLite takes an empty file for a new one, and deletes a log next to it.
     if location.resolved().is_some_and(|file| is_empty(&file)) {
         return Err(Error::MigrationNeeded { reason: "the file is empty".to_owned() });
     }
-    // A file that says it has a write-ahead log gets an empty one, with its index, where there is none.
+    // If a file in WAL mode has no log, SQLite creates an empty one, with its index.
     let log = location.beside("-wal").filter(|log| !is_there(log));
     let traces = log.map(|log| Traces { location: location.clone(), log });
     match opening::unchanged(location, options) {
@@ -36,8 +36,8 @@ pub(super) fn open(location: &Location, options: &Options) -> Result<(SqliteConn
 }
 
 impl Traces {
-    /// Takes away an empty log, unless somebody uses it. Only SQLite can know that: the last connection that may write
-    /// deletes the log when it closes. There is nothing in it to be moved into the file.
+    /// Removes an empty log, unless another process uses it. Only SQLite can know that: the last connection that may
+    /// write deletes the log when it closes. The log has nothing to be moved into the file.
     pub(super) fn remove(&self) {
         if is_empty(&self.log) {
             let _ = opening::remover(&self.location);
@@ -46,13 +46,13 @@ impl Traces {
 }
 
 impl Location {
-    /// What stands in the way of reading, where SQLite says that it could not write.
+    /// Explains why reading fails if SQLite says that it could not write.
     pub(super) fn explain_reading(&self, error: Error) -> Error {
         let Self::File { path, .. } = self else { return error };
         let has = |suffix| self.beside(suffix).is_some_and(|file| is_there(&file));
         let reason = match &error {
             Error::ReadOnly { .. } if has("-journal") => {
-                "a transaction was interrupted and has to be rolled back, by its journal beside the file: open it for \
+                "an interrupted transaction has to be rolled back from the journal next to the file: open the file for \
                  writing once"
             }
             Error::ReadOnly { .. } if has("-wal") => {
@@ -60,8 +60,8 @@ impl Location {
             }
             Error::Database { source } if source.to_string() != "unable to open database file" => return error,
             Error::ReadOnly { .. } | Error::Database { .. } => {
-                "it has a write-ahead log, of which SQLite needs an index beside the file (-shm), and the folder cannot \
-                 be written to"
+                "it has a write-ahead log, whose index (-shm) SQLite has to create next to the file, but the folder is \
+                 not writable"
             }
             _ => return error,
         };
@@ -69,7 +69,7 @@ impl Location {
     }
 }
 
-/// What SQLite says to a write. It does not say so to a checkpoint, and would empty the log.
+/// SQLite's error for a write. For a checkpoint it has none, and would empty the log.
 pub(super) fn refusal() -> Error {
     let message = "attempt to write a readonly database".to_owned();
     DieselError::DatabaseError(DatabaseErrorKind::Unknown, Box::new(message)).into()

@@ -1,11 +1,11 @@
-//! The connection that writes, as group commit uses it.
+//! The writing connection, as group commit uses it.
 
 use diesel::SqliteConnection;
 
 use super::log_limit::LogLimit;
+use crate::database::sqlite::transaction;
 use crate::error::{Error, Result};
 use crate::store::writer::GroupCommit;
-use crate::transaction;
 
 pub(in crate::store) struct SqliteWriter {
     pub(super) conn: SqliteConnection,
@@ -38,7 +38,7 @@ impl GroupCommit for SqliteWriter {
     fn can_go_on(conn: &mut SqliteConnection, error: Option<&Error>) -> bool {
         match error {
             None => transaction::is_open(conn).unwrap_or(false),
-            // The next one would hardly fare better, and SQLite says to roll back.
+            // The next write would hardly fare better, and SQLite says to roll back.
             Some(Error::Busy { .. } | Error::DiskFull { .. } | Error::ReadOnly { .. } | Error::NotADatabase { .. }) => {
                 false
             }

@@ -1,0 +1,37 @@
+//! The verbs on the caller's own connection.
+
+use std::io::Write;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use diesel::SqliteConnection;
+
+use super::{backup, checkpoint, transaction};
+use crate::database::{Database, ready};
+use crate::driver::{FileMaintenance, SessionPersistDriver, blocking_driver};
+use crate::error::Result;
+use crate::model::event::{NewEvent, SessionEvent};
+use crate::model::page::ListPage;
+use crate::model::report::{CheckReport, CheckpointReport, Progress, PruneReport, SessionStats, Stats};
+use crate::model::request::{ListEventsRequest, ListSessionsRequest};
+use crate::model::retention::PruneRequest;
+use crate::model::session::SessionRecord;
+use crate::model::transfer::{Export, ImportSource};
+use crate::verb;
+use crate::verbs::*;
+
+verbs!(blocking_driver! (SqliteConnection, transaction::checked;));
+
+impl FileMaintenance for SqliteConnection {
+    fn reclaim_space(&mut self) -> Result<()> {
+        transaction::checked(self, |conn| ready(Database::reclaim_space(conn)))
+    }
+
+    fn checkpoint(&mut self) -> Result<CheckpointReport> {
+        checkpoint::checkpoint(self)
+    }
+
+    fn backup_to(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        backup::backup(self, path.as_ref())
+    }
+}

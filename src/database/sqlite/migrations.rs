@@ -1,0 +1,124 @@
+//! This crate's migrations for an application's own harness, and whether they have been run.
+
+use diesel::connection::BoxableConnection;
+use diesel::migration::{Migration, MigrationMetadata, MigrationName, MigrationSource};
+use diesel::prelude::*;
+use diesel::sqlite::Sqlite;
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+
+use super::adopt;
+use crate::error::{Error, Result};
+
+const EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+
+/// This crate's migrations, for your own Diesel migration harness.
+///
+/// They are the files in the crate's `migrations/sqlite/` folder, with one difference: the plain SQL copies some tables
+/// because it cannot inspect their schema, while these inspect it first and leave tables that are already right where
+/// they are. They share the table `__diesel_schema_migrations` with your own migrations. Their versions sort before any
+/// date, so reverting or redoing the *last* migration means yours.
+///
+/// Diesel's harness does not guard against another process that runs the same migration at the same time;
+/// [`migrate`](crate::migrate) does.
+///
+/// ```
+/// use agent_session_store::MIGRATIONS;
+/// use agent_session_store::diesel::{Connection, SqliteConnection};
+/// use diesel_migrations::MigrationHarness;
+///
+/// let mut conn = SqliteConnection::establish(":memory:").unwrap();
+/// conn.run_pending_migrations(MIGRATIONS).unwrap();
+/// assert!(!conn.has_pending_migration(MIGRATIONS).unwrap());
+/// ```
+pub const MIGRATIONS: Migrations = Migrations(());
+
+/// The type of [`MIGRATIONS`].
+#[derive(Clone, Copy, Debug)]
+pub struct Migrations(());
+
+impl MigrationSource<Sqlite> for Migrations {
+    fn migrations(&self) -> diesel::migration::Result<Vec<Box<dyn Migration<Sqlite>>>> {
+        let embedded: Vec<Box<dyn Migration<Sqlite>>> = EMBEDDED.migrations()?;
+        Ok(embedded.into_iter().map(|plain| Box::new(Adopting(plain)) as Box<dyn Migration<Sqlite>>).collect())
+    }
+}
+
+/// A migration's plain SQL, run only as far as the file needs it.
+struct Adopting(Box<dyn Migration<Sqlite>>);
+
+impl Migration<Sqlite> for Adopting {
+    fn run(&self, conn: &mut dyn BoxableConnection<Sqlite>) -> diesel::migration::Result<()> {
+        match sqlite_connection(conn) {
+            Some(conn) => Ok(adopt::in_own_transaction(conn)?),
+            None => run_plain(&*self.0, conn),
+        }
+    }
+
+    fn revert(&self, conn: &mut dyn BoxableConnection<Sqlite>) -> diesel::migration::Result<()> {
+        self.0.revert(conn)
+    }
+
+    fn metadata(&self) -> &dyn MigrationMetadata {
+        self.0.metadata()
+    }
+
+    fn name(&self) -> &dyn MigrationName {
+        self.0.name()
+    }
+}
+
+/// The connection itself, if it is of a type that we know.
+fn sqlite_connection(conn: &mut dyn BoxableConnection<Sqlite>) -> Option<&mut SqliteConnection> {
+    #[cfg(feature = "r2d2")]
+    {
+        type Pooled = diesel::r2d2::PooledConnection<diesel::r2d2::ConnectionManager<SqliteConnection>>;
+        if conn.is::<Pooled>() {
+            return conn.downcast_mut::<Pooled>().map(|pooled| &mut **pooled);
+        }
+    }
+    conn.downcast_mut::<SqliteConnection>()
+}
+
+/// On a connection of an unknown type, the SQL has to cope alone.
+fn run_plain(
+    migration: &dyn Migration<Sqlite>,
+    conn: &mut dyn BoxableConnection<Sqlite>,
+) -> diesel::migration::Result<()> {
+    let result = migration.run(conn);
+    if let Err(error) = &result {
+        // Otherwise the transaction is the caller's, and the script failed at opening its own.
+        if !error.to_string().contains("within a transaction") {
+            // Fails if SQLite has already rolled back.
+            let _ = conn.batch_execute("ROLLBACK");
+            conn.batch_execute("PRAGMA foreign_keys = ON")?;
+        }
+        conn.batch_execute("PRAGMA legacy_alter_table = OFF")?;
+        conn.batch_execute(adopt::CLOSE_GUARD)?;
+    }
+    result
+}
+
+diesel::table! {
+    __diesel_schema_migrations (version) {
+        version -> Text,
+        run_on -> Timestamp,
+    }
+}
+
+/// Whether nothing is pending and the tables are what the bookkeeping says. Checks without writing (Diesel's own check
+/// creates the bookkeeping table).
+pub(crate) fn is_current(conn: &mut SqliteConnection) -> Result<bool> {
+    use diesel::sql_types::Bool;
+    let bookkeeping = "SELECT EXISTS (SELECT 1 FROM main.sqlite_master WHERE name = '__diesel_schema_migrations')";
+    if !diesel::dsl::sql::<Bool>(bookkeeping).get_result::<bool>(conn)? {
+        return Ok(false);
+    }
+    let ours: Vec<Box<dyn Migration<Sqlite>>> =
+        MIGRATIONS.migrations().map_err(|source| Error::Migration { source })?;
+    let ours: Vec<String> = ours.iter().map(|migration| migration.name().version().to_string()).collect();
+    let applied: i64 = __diesel_schema_migrations::table
+        .filter(__diesel_schema_migrations::version.eq_any(&ours))
+        .count()
+        .get_result(conn)?;
+    Ok(applied == ours.len() as i64 && adopt::is_complete(conn)?)
+}

@@ -1,0 +1,199 @@
+//! SQLite: the seam on a Diesel connection, and file maintenance.
+
+pub(crate) mod adopt;
+pub(crate) mod backup;
+mod check;
+pub(crate) mod checkpoint;
+mod connection;
+mod copying;
+pub(crate) mod disk;
+mod exact;
+
+mod listed;
+pub(crate) mod migrate;
+pub(crate) mod migrations;
+pub(crate) mod overflow;
+mod paging;
+mod place;
+mod plain;
+pub(crate) mod pragma;
+mod prune;
+mod session_ids;
+mod statistics;
+mod stored;
+pub(crate) mod transaction;
+pub(crate) mod uri;
+mod values;
+pub(crate) mod waiting;
+pub(crate) mod words;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sqlite::Sqlite;
+
+pub(super) use self::place::is_odd_position;
+use super::columns::{Column, RowName, StoredText, Whole};
+use super::queries::{
+    AddEvent, CountEvents, DeleteEvents, DeleteSession, EventById, LastEvent, MarkDestroyed, PutEvent, PutSession,
+    SessionById, SessionExists, SessionOfEvent,
+};
+use super::rows::{EventRow, SessionRow};
+use super::statement::Dialect;
+use super::{Database, Deleted, Lock};
+use crate::error::{Error, Result};
+use crate::model::event::SessionEvent;
+use crate::model::listing::Listing;
+use crate::model::page::ListPage;
+use crate::model::report::{CheckReport, PruneReport, SessionStats, Stats};
+use crate::model::request::{EventFilter, SessionFilter};
+use crate::model::retention::PruneRequest;
+use crate::model::session::SessionRecord;
+
+/// We only use the tables in `main`, whatever temporary or attached ones a connection has.
+impl Dialect for Sqlite {
+    const EVENTS: &'static str = "main.events";
+    const SESSIONS: &'static str = "main.sessions";
+}
+
+impl Database for SqliteConnection {
+    type SessionIds = session_ids::SessionIds;
+    type Search = prune::Search;
+    type Finding = prune::Finding;
+
+    async fn session(&mut self, id: &str) -> Result<Option<SessionRecord>> {
+        Ok(SessionById { id }.get_result(self).optional()?)
+    }
+
+    async fn sessions(&mut self, listing: &Listing<'_, SessionFilter>) -> Result<ListPage<SessionRecord>> {
+        paging::list(self, listing)
+    }
+
+    async fn session_exists(&mut self, id: &str) -> Result<bool> {
+        Ok(SessionExists { id }.get_result(self)?)
+    }
+
+    async fn put_session(&mut self, row: SessionRow<&str>) -> Result<()> {
+        PutSession { row }.execute(self)?;
+        Ok(())
+    }
+
+    async fn mark_destroyed(&mut self, id: &str, at: i64) -> Result<bool> {
+        Ok(MarkDestroyed { id, at }.execute(self)? > 0)
+    }
+
+    async fn delete_session(&mut self, id: &str) -> Result<bool> {
+        Ok(DeleteSession { id }.execute(self)? > 0)
+    }
+
+    async fn event(&mut self, id: &str) -> Result<Option<SessionEvent>> {
+        Ok(EventById { id }.get_result(self).optional()?)
+    }
+
+    async fn events(&mut self, listing: &Listing<'_, EventFilter>) -> Result<ListPage<SessionEvent>> {
+        paging::list(self, listing)
+    }
+
+    async fn session_of_event(&mut self, id: &str) -> Result<Option<String>> {
+        let Some(found) = SessionOfEvent { id }.get_result::<Column<StoredText>>(self).optional()? else {
+            return Ok(None);
+        };
+        let id = Column::from(id.to_owned());
+        Ok(Some(RowName::new("events", &id, None).value("session_id", found)?.0))
+    }
+
+    async fn last_index(&mut self, session_id: &str) -> Result<Option<i64>> {
+        type LastIndex = (Column<StoredText>, Column<Whole>);
+        let Some((id, index)) = LastEvent { session_id }.get_result::<LastIndex>(self).optional()? else {
+            return Ok(None);
+        };
+        Ok(Some(RowName::new("events", &id, None).value("event_index", index)?.0))
+    }
+
+    async fn count_events(&mut self, session_id: &str) -> Result<u64> {
+        Ok(CountEvents { session_id }.get_result::<i64>(self)? as u64)
+    }
+
+    async fn add_event(&mut self, row: EventRow<&str>) -> Result<bool> {
+        Ok(AddEvent { row }.execute(self)? > 0)
+    }
+
+    async fn put_event(&mut self, row: EventRow<&str>) -> Result<()> {
+        PutEvent { row }.execute(self)?;
+        Ok(())
+    }
+
+    async fn copy_events(&mut self, from_id: &str, up_to_index: Option<i64>, new_id: &str) -> Result<u64> {
+        copying::copy_events(self, from_id, up_to_index, new_id)
+    }
+
+    async fn delete_events(&mut self, session_id: &str) -> Result<bool> {
+        Ok(DeleteEvents { session_id }.execute(self)? > 0)
+    }
+
+    async fn taken_ids(&mut self, session_id: &str, ids: &[&str]) -> Result<Vec<(String, String)>> {
+        copying::taken_ids(self, session_id, ids)
+    }
+
+    async fn next_session_id(&mut self, ids: &mut Self::SessionIds) -> Result<Option<String>> {
+        ids.next(self)
+    }
+
+    async fn tell_others(&mut self, ids: &Self::SessionIds, tell: &mut (dyn FnMut(Error) + Send)) -> Result<()> {
+        ids.tell_others(self, tell)
+    }
+
+    fn search(request: &Arc<PruneRequest>) -> prune::Search {
+        prune::Search::new(Arc::clone(request))
+    }
+
+    async fn find(&mut self, search: &mut prune::Search, rows: usize) -> Result<Option<Vec<prune::Finding>>> {
+        search.look(self, rows)
+    }
+
+    async fn delete_found(
+        &mut self,
+        request: &PruneRequest,
+        finding: &prune::Finding,
+        from_row: usize,
+        began: Instant,
+    ) -> Result<Deleted> {
+        prune::delete(self, request, finding, from_row, began)
+    }
+
+    async fn dry_run(&mut self, request: &PruneRequest) -> Result<PruneReport> {
+        prune::dry_run(self, request)
+    }
+
+    async fn reclaim_space(&mut self) -> Result<()> {
+        self.batch_execute("VACUUM")?;
+        // With a write-ahead log, the file shrinks at the next checkpoint.
+        checkpoint::unasked(self)
+    }
+
+    async fn stats(&mut self) -> Result<Stats> {
+        statistics::stats(self)
+    }
+
+    async fn session_stats(&mut self) -> Result<Vec<SessionStats>> {
+        statistics::session_stats(self)
+    }
+
+    async fn check(&mut self) -> Result<CheckReport> {
+        check::check(self)
+    }
+
+    fn is_in_transaction(&mut self) -> Result<bool> {
+        transaction::is_open(self)
+    }
+
+    async fn atomically<T>(&mut self, lock: Lock<'_>, work: impl AsyncFnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        transaction::run(self, lock, work).await
+    }
+
+    async fn pause(&mut self, time: Duration) {
+        std::thread::sleep(time);
+    }
+}

@@ -1,0 +1,284 @@
+//! Finds rows to delete, a bounded number at a time and without the write lock.
+//!
+//! It moves forward through the sessions and their events and never goes back. So it ends, and reads everything once,
+//! whatever happens to the rows that it found.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
+
+use super::places::{EventPlace, aged_places, boundary, places};
+use super::{DOOMED, Finding, Rule, is_doomed};
+use crate::database::columns::{Column, StoredText};
+use crate::database::sqlite::transaction;
+use crate::error::Result;
+use crate::model::retention::PruneRequest;
+
+/// How long it searches at a time if it does not find enough before.
+const LOOK_TIME: Duration = Duration::from_millis(50);
+/// How many sessions, or events that may stay, it examines in one query.
+const CHUNK: usize = 1_000;
+
+pub(crate) struct Search {
+    request: Arc<PruneRequest>,
+    rules: std::vec::IntoIter<Rule>,
+    stage: Option<Stage>,
+}
+
+/// One rule and its progress.
+struct Stage {
+    rule: Rule,
+    rest: Rest,
+    /// Sessions that were found but not examined yet.
+    sessions: VecDeque<String>,
+    /// The session being examined.
+    session: Option<Visited>,
+}
+
+/// The sessions still to be found.
+enum Rest {
+    /// Rows of `sessions` within a range; rows that a trigger puts back come after it.
+    Rows(i64, i64),
+    /// The values of `events.session_id` after this one, in the database's encoding.
+    Ids(Option<Vec<u8>>),
+    Nothing,
+}
+
+struct Visited {
+    id: String,
+    after: Option<EventPlace>,
+    upto: Option<EventPlace>,
+}
+
+#[derive(QueryableByName)]
+struct SessionRow {
+    #[diesel(sql_type = BigInt)]
+    rowid: i64,
+    #[diesel(sql_type = Text)]
+    id: Column<StoredText>,
+    #[diesel(sql_type = Nullable<Bool>)]
+    is_doomed: Option<bool>,
+}
+
+#[derive(QueryableByName)]
+struct FoundSessionId {
+    #[diesel(sql_type = Text)]
+    id: Column<StoredText>,
+    #[diesel(sql_type = Binary)]
+    bytes: Vec<u8>,
+    #[diesel(sql_type = Bool)]
+    has_record: bool,
+}
+
+#[derive(QueryableByName)]
+struct LastRow {
+    #[diesel(sql_type = Nullable<BigInt>)]
+    rowid: Option<i64>,
+}
+
+impl Search {
+    pub(in crate::database::sqlite) fn new(request: Arc<PruneRequest>) -> Self {
+        let mut rules = Vec::new();
+        if !request.sessions.is_empty() {
+            rules.push(Rule::Named);
+        }
+        if request.destroyed_before.is_some() || request.created_before.is_some() {
+            rules.push(Rule::Doomed);
+        }
+        if request.orphans_before.is_some() {
+            rules.push(Rule::Orphans);
+        }
+        if request.max_events_per_session.is_some() {
+            rules.push(Rule::Excess);
+        }
+        Self { request, rules: rules.into_iter(), stage: None }
+    }
+
+    /// Finds about this many rows to delete: perhaps none yet, and `None` once everything has been examined.
+    pub(in crate::database::sqlite) fn look(
+        &mut self,
+        conn: &mut SqliteConnection,
+        rows: usize,
+    ) -> Result<Option<Vec<Finding>>> {
+        transaction::reading(conn, |conn| {
+            let began = Instant::now();
+            let (mut parts, mut found) = (Vec::new(), 0);
+            while found < rows && began.elapsed() < LOOK_TIME {
+                let Some(stage) = &mut self.stage else {
+                    // The rows of one rule must be deleted before the next rule searches.
+                    if !parts.is_empty() {
+                        break;
+                    }
+                    let Some(rule) = self.rules.next() else { return Ok(None) };
+                    self.stage = Some(Stage::new(conn, &self.request, rule)?);
+                    continue;
+                };
+                if stage.next_session(conn, &self.request)? {
+                    if let Some(part) = stage.look(conn, &self.request, rows - found)? {
+                        // A record costs as much as an event.
+                        found += part.rowids.len() + 1;
+                        parts.push(part);
+                    }
+                } else if !stage.find_sessions(conn, &self.request)? {
+                    self.stage = None;
+                }
+            }
+            Ok(Some(parts))
+        })
+    }
+}
+
+impl Stage {
+    fn new(conn: &mut SqliteConnection, request: &PruneRequest, rule: Rule) -> Result<Self> {
+        let mut sessions = VecDeque::new();
+        let rest = match rule {
+            Rule::Named => {
+                sessions.extend(request.sessions.iter().cloned());
+                Rest::Nothing
+            }
+            Rule::Doomed => {
+                let last: LastRow =
+                    diesel::sql_query("SELECT max(rowid) AS rowid FROM main.sessions").get_result(conn)?;
+                last.rowid.map_or(Rest::Nothing, |last| Rest::Rows(i64::MIN, last))
+            }
+            Rule::Orphans | Rule::Excess => Rest::Ids(None),
+        };
+        Ok(Self { rule, rest, sessions, session: None })
+    }
+
+    /// Finds more sessions that the rule may select, and returns whether there may be others. A row whose id is not
+    /// text, or not valid text, stays for a check to find.
+    fn find_sessions(&mut self, conn: &mut SqliteConnection, request: &PruneRequest) -> Result<bool> {
+        match &self.rest {
+            Rest::Nothing => return Ok(false),
+            &Rest::Rows(from, upto) => {
+                let rows: Vec<SessionRow> = diesel::sql_query(format!(
+                    "SELECT rowid, id, {DOOMED} AS is_doomed FROM main.sessions WHERE rowid BETWEEN ?3 AND ?4 \
+                     ORDER BY rowid LIMIT {CHUNK}"
+                ))
+                .bind::<Nullable<BigInt>, _>(request.destroyed_before)
+                .bind::<Nullable<BigInt>, _>(request.created_before)
+                .bind::<BigInt, _>(from)
+                .bind::<BigInt, _>(upto)
+                .load(conn)?;
+                let next = rows.last().and_then(|row| row.rowid.checked_add(1));
+                self.rest = next.map_or(Rest::Nothing, |next| Rest::Rows(next, upto));
+                let doomed = rows.into_iter().filter(|row| row.is_doomed == Some(true));
+                self.sessions.extend(doomed.filter_map(|row| row.id.ok()).map(|text| text.0));
+            }
+            Rest::Ids(after) => {
+                let ids = distinct_ids(conn, after.as_deref())?;
+                self.rest = ids.last().map_or(Rest::Nothing, |last| Rest::Ids(Some(last.bytes.clone())));
+                let is_hit = |id: &FoundSessionId| self.rule == Rule::Excess || !id.has_record;
+                self.sessions.extend(ids.into_iter().filter(is_hit).filter_map(|id| id.id.ok()).map(|text| text.0));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Starts on the next session that was found, if there is one.
+    fn next_session(&mut self, conn: &mut SqliteConnection, request: &PruneRequest) -> Result<bool> {
+        if self.session.is_some() {
+            return Ok(true);
+        }
+        while let Some(id) = self.sessions.pop_front() {
+            let upto = match (self.rule, request.max_events_per_session) {
+                (Rule::Excess, Some(most)) => {
+                    // Events appended meanwhile do not move it.
+                    let Some(boundary) = boundary(conn, &id, most)? else { continue };
+                    Some(boundary)
+                }
+                _ => None,
+            };
+            self.session = Some(Visited { id, after: None, upto });
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Examines the session further.
+    fn look(&mut self, conn: &mut SqliteConnection, request: &PruneRequest, rows: usize) -> Result<Option<Finding>> {
+        let Some(session) = self.session.take() else { return Ok(None) };
+        if self.rule == Rule::Doomed && session.after.is_some() && !is_doomed(conn, request, &session.id)? {
+            return Ok(None);
+        }
+        let found = match self.rule {
+            Rule::Orphans => {
+                let before = request.orphans_before.unwrap_or(i64::MIN);
+                aged_places(conn, &session.id, session.after.as_ref(), before, |events| session.collect(events, rows))??
+            }
+            _ => places(conn, &session.id, session.after.as_ref(), |events| {
+                session.collect(events.map(|event| event.map(|place| (place, true))), rows)
+            })??,
+        };
+        let Looked { rowids, after, is_last } = found;
+        let session_id = session.id.clone();
+        if !is_last {
+            self.session = Some(Visited { after: after.clone(), ..session });
+        }
+        let is_nothing = rowids.is_empty() && matches!(self.rule, Rule::Orphans | Rule::Excess);
+        Ok(Some(Finding { session_id, rule: self.rule, rowids, after, is_last }).filter(|_| !is_nothing))
+    }
+}
+
+struct Looked {
+    rowids: Vec<i64>,
+    after: Option<EventPlace>,
+    is_last: bool,
+}
+
+impl Visited {
+    /// Collects up to this many events to delete among those that come next.
+    fn collect(
+        &self,
+        events: impl Iterator<Item = QueryResult<(EventPlace, bool)>>,
+        rows: usize,
+    ) -> QueryResult<Looked> {
+        let mut looked = Looked { rowids: Vec::new(), after: self.after.clone(), is_last: true };
+        let mut seen = 0;
+        for event in events {
+            let (position, goes) = event?;
+            if self.after.as_ref().is_some_and(|after| position <= *after) {
+                continue;
+            }
+            if self.upto.as_ref().is_some_and(|upto| position > *upto) {
+                break;
+            }
+            if looked.rowids.len() >= rows || seen >= CHUNK {
+                looked.is_last = false;
+                break;
+            }
+            seen += 1;
+            if goes {
+                looked.rowids.push(position.rowid);
+            }
+            looked.after = Some(position);
+        }
+        Ok(looked)
+    }
+}
+
+/// The next session ids that occur in events, each found with one seek.
+fn distinct_ids(conn: &mut SqliteConnection, after: Option<&[u8]>) -> QueryResult<Vec<FoundSessionId>> {
+    // A BLOB is greater than any text.
+    let next = |after: &str| {
+        format!(
+            "SELECT (SELECT session_id FROM main.events WHERE session_id {after} AND session_id < x'' \
+             ORDER BY session_id LIMIT 1)"
+        )
+    };
+    let first = next(if after.is_some() { "> CAST(? AS TEXT)" } else { ">= ''" });
+    let query = diesel::sql_query(format!(
+        "WITH RECURSIVE walk (id) AS ({first} UNION ALL {} FROM walk WHERE id IS NOT NULL LIMIT {CHUNK}) \
+         SELECT id, CAST(id AS BLOB) AS bytes, EXISTS (SELECT 1 FROM main.sessions WHERE sessions.id = walk.id) AS has_record \
+         FROM walk WHERE id IS NOT NULL",
+        next("> walk.id")
+    ));
+    match after {
+        None => query.load(conn),
+        Some(after) => query.bind::<Binary, _>(after).load(conn),
+    }
+}

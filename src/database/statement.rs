@@ -1,0 +1,74 @@
+//! Statements with fixed SQL. Diesel prepares these once per connection; a `sql_query` it would prepare anew at every
+//! call, and its query builder takes as long over a short query as the database does.
+
+use diesel::backend::Backend;
+
+/// How a database names the tables.
+pub(crate) trait Dialect: Backend {
+    const EVENTS: &'static str;
+    const SESSIONS: &'static str;
+}
+
+/// Defines a statement: its values, and its SQL in pieces. A piece is a literal, `events` or `sessions` for the table's
+/// name, `[…]` for computed text, `{ value as SqlType }` for a bound value, or `{ value }` for a value that writes
+/// itself. The text is always the same. A statement with a result type is a query for rows of these types.
+macro_rules! statement {
+    (
+        $(#[$doc:meta])*
+        $vis:vis $name:ident { $($value:ident: $type:ty),* $(,)? } $(-> $answer:ty)?,
+        $($piece:tt)*
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        $vis struct $name<'a> {
+            $($vis $value: $type,)*
+        }
+
+        impl diesel::query_builder::QueryId for $name<'_> {
+            type QueryId = $name<'static>;
+            const HAS_STATIC_QUERY_ID: bool = true;
+        }
+
+        impl diesel::query_builder::QueryFragment<diesel::sqlite::Sqlite> for $name<'_> {
+            fn walk_ast<'b>(
+                &'b self,
+                mut out: diesel::query_builder::AstPass<'_, 'b, diesel::sqlite::Sqlite>,
+            ) -> diesel::QueryResult<()> {
+                $($crate::database::statement::piece!(out, self, diesel::sqlite::Sqlite, $piece);)*
+                Ok(())
+            }
+        }
+
+        impl diesel::RunQueryDsl<diesel::SqliteConnection> for $name<'_> {}
+
+        $(
+            impl diesel::query_builder::Query for $name<'_> {
+                type SqlType = $answer;
+            }
+        )?
+    };
+}
+
+/// Writes one piece of a statement.
+macro_rules! piece {
+    ($out:ident, $statement:ident, $db:ty, events) => {
+        $out.push_sql(<$db as $crate::database::statement::Dialect>::EVENTS)
+    };
+    ($out:ident, $statement:ident, $db:ty, sessions) => {
+        $out.push_sql(<$db as $crate::database::statement::Dialect>::SESSIONS)
+    };
+    ($out:ident, $statement:ident, $db:ty, [$text:expr]) => {
+        $out.push_sql($text)
+    };
+    ($out:ident, $statement:ident, $db:ty, { $value:ident as $sql_type:ty }) => {
+        $out.push_bind_param::<$sql_type, _>(&$statement.$value)?
+    };
+    ($out:ident, $statement:ident, $db:ty, { $value:ident }) => {
+        diesel::query_builder::QueryFragment::<$db>::walk_ast(&$statement.$value, $out.reborrow())?
+    };
+    ($out:ident, $statement:ident, $db:ty, $text:literal) => {
+        $out.push_sql($text)
+    };
+}
+
+pub(crate) use {piece, statement};

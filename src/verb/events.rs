@@ -1,0 +1,50 @@
+//! Listing and storing events.
+
+use crate::database::rows::EventRow;
+use crate::database::{Database, Lock};
+use crate::error::Result;
+use crate::model::event::SessionEvent;
+use crate::model::page::ListPage;
+use crate::model::request::ListEventsRequest;
+
+pub(crate) async fn list_events<D: Database>(
+    db: &mut D,
+    request: &ListEventsRequest,
+) -> Result<ListPage<SessionEvent>> {
+    db.events(&request.listing()?).await
+}
+
+/// The newest events that fit, oldest first.
+pub(crate) async fn latest_events<D: Database>(
+    db: &mut D,
+    session_id: &str,
+    count: u32,
+    max_bytes: Option<usize>,
+) -> Result<Vec<SessionEvent>> {
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let mut request = ListEventsRequest::new(session_id).descending().limit(count);
+    if let Some(bytes) = max_bytes {
+        request = request.max_bytes(bytes);
+    }
+    let mut events = list_events(db, &request).await?.items;
+    events.reverse();
+    Ok(events)
+}
+
+/// Upserting is a separate, more expensive statement for the database and for Diesel. Nearly every event is new, so the
+/// plain insert goes first.
+pub(crate) async fn insert_event<D: Database>(db: &mut D, event: &SessionEvent) -> Result<()> {
+    if db.add_event(EventRow::from(event)).await? { Ok(()) } else { db.put_event(EventRow::from(event)).await }
+}
+
+pub(crate) async fn insert_events<D: Database>(db: &mut D, events: &[SessionEvent]) -> Result<()> {
+    db.atomically(Lock::Write, async |db| {
+        for event in events {
+            insert_event(db, event).await?;
+        }
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,30 @@
+//! What each verb does, over the seam, the same for every database.
+
+mod access;
+mod append;
+mod events;
+mod export;
+mod import;
+mod inspect;
+mod lines;
+mod pace;
+mod prune;
+mod restore;
+mod sessions;
+mod spool;
+mod step;
+mod walk;
+
+pub(crate) use self::access::Access;
+pub(crate) use self::append::{append_events, append_events_after, last_event_index};
+pub(crate) use self::events::{insert_event, insert_events, latest_events, list_events};
+pub(crate) use self::export::export;
+pub(crate) use self::import::{import, import_in_steps};
+pub(crate) use self::inspect::{check, session_stats, stats};
+pub(crate) use self::prune::{prune, prune_in_steps};
+pub(crate) use self::sessions::{
+    delete_session, destroy_session, fork_session, get_session, list_sessions, update_session,
+};
+#[cfg(feature = "async")]
+pub(crate) use self::walk::Walk;
+pub(crate) use self::walk::walk;

@@ -1,0 +1,81 @@
+//! Writes what an import has read, one transaction at a time.
+
+use std::time::Duration;
+
+use super::lines::wrong_line;
+use super::step::{Next, Step, step};
+use crate::database::rows::{EventRow, SessionRow};
+use crate::database::{self, Database};
+use crate::error::{Error, Result};
+use crate::model::event::SessionEvent;
+use crate::model::session::SessionRecord;
+
+/// How long a step keeps starting further parts.
+const WORK_TIME: Duration = Duration::from_millis(20);
+
+/// A session, or a piece of a long one.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    /// The session's record with its line number, if it has one. For a long session it comes with the last piece.
+    pub(super) record: Option<(u64, SessionRecord)>,
+    pub(super) events: Vec<(u64, SessionEvent)>,
+    /// Whether this completes the session.
+    pub(super) is_last: bool,
+}
+
+/// Writes parts starting with this one, each atomically: as many as fit this many rows, but at least one.
+pub(super) async fn restore<D: Database>(
+    db: &mut D,
+    parts: &[Part],
+    from: usize,
+    most_rows: usize,
+) -> Result<Step<usize>> {
+    step(db, from..parts.len(), 0, async |db: &mut D, part, began, rows| {
+        let next_rows = parts.get(part + 1).map_or(0, |next| next.events.len() + 1);
+        let rows = rows + parts[part].events.len() + 1;
+        restore_part(db, &parts[part]).await?;
+        let has_room = rows + next_rows <= most_rows && began.elapsed() < WORK_TIME;
+        Ok((rows, if has_room { Next::Part } else { Next::Step { is_done: true } }))
+    })
+    .await
+}
+
+async fn restore_part<D: Database>(db: &mut D, part: &Part) -> Result<()> {
+    if let Some((line, record)) = &part.record {
+        db.put_session(SessionRow::from(record)).await.map_err(|error| about_line(*line, error))?;
+    }
+    for (line, event) in &part.events {
+        restore_event(db, event).await.map_err(|error| about_line(*line, error))?;
+    }
+    Ok(())
+}
+
+/// Like `insert_event`, but leaves an event of another session alone.
+async fn restore_event<D: Database>(db: &mut D, event: &SessionEvent) -> Result<()> {
+    if db.add_event(EventRow::from(event)).await? {
+        return Ok(());
+    }
+    match db.session_of_event(&event.id).await? {
+        Some(session_id) if session_id != event.session_id => {
+            Err(Error::EventIdTaken { id: event.id.clone(), session_id })
+        }
+        _ => db.put_event(EventRow::from(event)).await,
+    }
+}
+
+/// An error in a line's data is that line's error; the state of the database is not.
+fn about_line(line: u64, error: Error) -> Error {
+    if database::is_about_the_database(&error) { error } else { wrong_line(line, error) }
+}
+
+/// If another session has an event with one of these ids, that is the error of its line.
+pub(super) async fn check_ids<D: Database>(db: &mut D, session_id: &str, ids: &[(u64, String)]) -> Result<()> {
+    let list: Vec<&str> = ids.iter().map(|(_, id)| &**id).collect();
+    for (id, session_id) in db.taken_ids(session_id, &list).await? {
+        // The database and JSON may disagree about some characters.
+        if let Some((line, _)) = ids.iter().find(|line| line.1 == id) {
+            return Err(wrong_line(*line, Error::EventIdTaken { id, session_id }));
+        }
+    }
+    Ok(())
+}

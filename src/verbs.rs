@@ -1,0 +1,503 @@
+//! THE table: every verb once, with its documentation and its example. The traits and the stores generate their methods
+//! from it. A new verb is an entry here, a function in `verb/` and a rule in the contract.
+
+/// Passes the table to a macro, after any tokens of the caller's:
+///
+/// - `read` verbs change nothing, `write` verbs are one atomic write, and `steps` verbs are several writes,
+/// - a `ref` argument is passed by reference, a `val` argument by value,
+/// - the three strings are the example: the code before the call, the arguments, and the code after it. It can use a
+///   session `session-1` with one event, and the functions `session(id)`, `event(id, index)` and `new_event(id)`.
+macro_rules! verbs {
+    ($face:ident! $(($($given:tt)*))?) => {
+        $face! {
+            $($($given)*)?
+
+            /// Returns the session with this id, or `None` if there is no such record.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::Decode`](crate::Error::Decode) if a value in the row cannot be decoded, and any other error
+            /// from the database.
+            read get_session(ref id: str) -> Option<SessionRecord>:
+                "let found = ", r#""session-1""#, r#"assert_eq!(found, Some(session("session-1")));"#;
+
+            /// Returns a page of sessions, ordered by `created_at`, then by `id` (byte order).
+            ///
+            /// The cost of a page depends only on its size, not on the number of sessions or on how far into the
+            /// listing it is.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::InvalidCursor`](crate::Error::InvalidCursor) for a cursor from another listing,
+            /// [`Error::Decode`](crate::Error::Decode) if a row on the page cannot be decoded (the error carries a
+            /// cursor that continues after that row), and any other error from the database.
+            read list_sessions(ref request: ListSessionsRequest) -> ListPage<SessionRecord>:
+                "let page = ", "&ListSessionsRequest::new().limit(20)", r#"assert_eq!(page.items, [session("session-1")]);"#;
+
+            /// Upserts a session: inserts it, or overwrites every column of the row with the same id. A field that is
+            /// `None` becomes NULL, even if the row had a value.
+            ///
+            /// # Errors
+            ///
+            /// Any error from the database; nothing was written then.
+            write update_session(ref session: SessionRecord) -> ():
+                "", r#"&session("session-2")"#, "";
+
+            /// Returns a page of one session's events, ordered by `event_index`, then by `id` (byte order).
+            ///
+            /// The cost of a page depends only on its size, not on the length of the session or on how far into it the
+            /// page is.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::InvalidCursor`](crate::Error::InvalidCursor) for a cursor from another listing,
+            /// [`Error::Decode`](crate::Error::Decode) if a row on the page cannot be decoded (the error carries a
+            /// cursor that continues after that row), and any other error from the database.
+            read list_events(ref request: ListEventsRequest) -> ListPage<SessionEvent>:
+                "let page = ", r#"&ListEventsRequest::new("session-1").limit(50)"#, r#"assert_eq!(page.items, [event("event-1", 1)]);"#;
+
+            /// Upserts an event: inserts it, or overwrites every column of the row with the same id. Its session need
+            /// not exist.
+            ///
+            /// Overwriting takes two statements: an insert that finds the id taken, then the upsert. A `BEFORE INSERT`
+            /// trigger fires for both.
+            ///
+            /// # Errors
+            ///
+            /// Any error from the database; nothing was written then.
+            write insert_event(ref event: SessionEvent) -> ():
+                "", r#"&event("event-2", 2)"#, "";
+
+            /// Upserts several events, of one session or many, atomically: inserts each one, or overwrites every column
+            /// of the row with the same id.
+            ///
+            /// On a connection inside your own transaction, the batch is a savepoint.
+            ///
+            /// # Errors
+            ///
+            /// Any error from the database; none of the events was written then.
+            write insert_events(ref events: [SessionEvent]) -> ():
+                "", r#"&[event("event-2", 2), event("event-3", 3)]"#, "";
+
+            /// Appends events to a session and returns the indexes assigned to them, in order: they continue from the
+            /// session's last index plus 1, and the first event of a session gets 1. Any number of threads and
+            /// processes can append to the same session at the same time without gaps or duplicates. The append is
+            /// atomic.
+            ///
+            /// Appends are idempotent: an event that is already stored in this session with the same id and content
+            /// keeps its index, and is not written again. If you never saw the result of an append, repeat it.
+            ///
+            /// On a connection inside your own transaction, the append takes the write lock as it starts. SQLite
+            /// refuses that at once, as [`Error::Busy`](crate::Error::Busy), if your transaction has already read and
+            /// another connection has written since. Start such a transaction with `immediate_transaction`.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::EventIdTaken`](crate::Error::EventIdTaken) if an id is already stored with other content or in
+            /// another session, and any other error from the database; nothing was written then.
+            write append_events(ref session_id: str, ref events: [NewEvent]) -> Vec<i64>:
+                "let indexes = ", r#""session-1", &[new_event("a"), new_event("b")]"#, "assert_eq!(indexes, [2, 3]);";
+
+            /// Like [`append_events`](Self::append_events), but only if the session still ends at `last_index`; pass 0
+            /// for a session without events. If every event is already stored, there is no conflict, whatever has been
+            /// appended since.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::AppendConflict`](crate::Error::AppendConflict), which says where the session ends, and the
+            /// errors of [`append_events`](Self::append_events).
+            write append_events_after(ref session_id: str, val last_index: i64, ref events: [NewEvent]) -> Vec<i64>:
+                "let indexes = ", r#""session-1", 1, &[new_event("a")]"#, "assert_eq!(indexes, [2]);";
+
+            /// Returns the greatest event index in a session, with a single index seek, or `None` if the session has no
+            /// events.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::Decode`](crate::Error::Decode) if that index is not an integer, and any other error from the
+            /// database.
+            read last_event_index(ref session_id: str) -> Option<i64>:
+                "let last = ", r#""session-1""#, "assert_eq!(last, Some(1));";
+
+            /// Returns the newest events of a session that fit, oldest first: what you replay to a new agent. Returns
+            /// at most `count` events and at most `max_bytes` of payload, but always at least one event if the session
+            /// has any and `count` is not 0. The cost depends on what it returns, not on the length of the session.
+            ///
+            /// # Errors
+            ///
+            /// Those of [`list_events`](Self::list_events). A cursor in an error belongs to the
+            /// [`descending`](crate::ListEventsRequest::descending) listing.
+            read latest_events(ref session_id: str, val count: u32, val max_bytes: Option<usize>) -> Vec<SessionEvent>:
+                "let replay = ", r#""session-1", 50, Some(100_000)"#, r#"assert_eq!(replay, [event("event-1", 1)]);"#;
+
+            /// Deletes a session, its record and its events, atomically. Returns whether there was anything to delete.
+            ///
+            /// The deletion is one transaction that blocks all other writers: about ten seconds for a million events,
+            /// longer on a slow disk. For long sessions use [`PruneRequest::session`], which works in steps.
+            ///
+            /// # Errors
+            ///
+            /// Any error from the database, such as a foreign key of yours that forbids the deletion; nothing was
+            /// deleted then.
+            write delete_session(ref id: str) -> bool:
+                "let was_there = ", r#""session-1""#, "assert!(was_there);";
+
+            /// Marks a session as ended by setting its `destroyed_at`, with millisecond precision. Returns whether the
+            /// session has a record.
+            ///
+            /// # Errors
+            ///
+            /// Any error from the database.
+            write destroy_session(ref id: str, val at: DateTime<Utc>) -> bool:
+                "let was_there = ", r#""session-1", DateTime::UNIX_EPOCH"#, "assert!(was_there);";
+
+            /// Starts a session as a copy of another: stores the record `new` and copies the events of `from_id`,
+            /// either all of them or those up to and including `up_to_index`. The copies keep their indexes; their ids
+            /// are the new session's id, `:` and the old id. Returns the number of events copied. The fork is atomic.
+            ///
+            /// The fork is one transaction that blocks all other writers: about ten seconds for a million events,
+            /// longer on a slow disk.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::SessionNotFound`](crate::Error::SessionNotFound) if there is nothing to copy,
+            /// [`Error::SessionExists`](crate::Error::SessionExists) if the new session already has a record or events,
+            /// [`Error::EventIdTaken`](crate::Error::EventIdTaken) if another event already has the id of a copy, and
+            /// any other error from the database; nothing was written then.
+            write fork_session(ref from_id: str, val up_to_index: Option<i64>, ref new: SessionRecord) -> u64:
+                "let events = ", r#""session-1", None, &session("session-2")"#, "assert_eq!(events, 1);";
+
+            /// Deletes what the request's rules select, in transactions of about 500 rows and some ten milliseconds.
+            /// After 100 milliseconds of work it leaves the database idle for long enough that a connection waiting in
+            /// SQLite's busy handler gets its turn, so other writers wait less than 250 milliseconds. Each transaction
+            /// checks again that its rows still match. A session's record is deleted once it has no events left.
+            ///
+            /// If it is interrupted, what it deleted stays deleted; call it again to continue. On a connection inside
+            /// your own transaction, it is part of that transaction: atomic and without pauses.
+            ///
+            /// With a write-ahead log, searching for rows to delete does not block writers. With a rollback journal,
+            /// other writers wait while `max_events_per_session` counts what each session keeps (100 milliseconds for a
+            /// million events).
+            ///
+            /// # Errors
+            ///
+            /// Any error from the database, such as a foreign key of yours that forbids a deletion, or a lock held for
+            /// too long. If something was deleted before it, the error is
+            /// [`Error::Unfinished`](crate::Error::Unfinished) with a report of that.
+            steps prune(ref request: PruneRequest) -> PruneReport:
+                "let report = ", "&PruneRequest::new().max_events_per_session(10_000)", "assert_eq!(report.events, 0);";
+
+            /// Returns the number of sessions and events, and the size of the database. It counts rows, so the time
+            /// grows with their number.
+            ///
+            /// # Errors
+            ///
+            /// Any error from the database.
+            read stats() -> Stats:
+                "let stats = ", "", "assert_eq!((stats.sessions, stats.events), (1, 1));";
+
+            /// Returns the number of events in each session and the size of their payloads, by session id. It reads all
+            /// events.
+            ///
+            /// # Errors
+            ///
+            /// Any error from the database.
+            read session_stats() -> Vec<SessionStats>:
+                "let stats = ", "", "assert_eq!(stats[0].events, 1);";
+
+            /// Looks for damage: runs SQLite's integrity check, and looks for rows that cannot be decoded, events
+            /// without a session, duplicate indexes, and a leftover `events_legacy` table. It reads everything and
+            /// changes nothing.
+            ///
+            /// # Errors
+            ///
+            /// Findings are not errors, whatever a row or page contains. A file that cannot be read as a database of
+            /// this crate at all is [`Error::NotADatabase`](crate::Error::NotADatabase) or
+            /// [`Error::NotMigrated`](crate::Error::NotMigrated). Locks and the like are reported as usual.
+            read check() -> CheckReport:
+                "let report = ", "", "assert!(report.is_sound());";
+        }
+    };
+}
+
+/// The type of an argument in a signature.
+macro_rules! argument_type {
+    (ref $type:ty) => {
+        &$type
+    };
+    (val $type:ty) => {
+        $type
+    };
+}
+
+/// Turns an owned copy of an argument into the argument.
+macro_rules! from_owned {
+    (ref $argument:ident) => {
+        &$argument
+    };
+    (val $argument:ident) => {
+        $argument
+    };
+}
+
+/// Documents the verbs whose signature differs from face to face.
+macro_rules! documented {
+    (events on $face:ident { $($method:tt)* }) => {
+        /// Iterates over all events of a listing and fetches pages as needed. The request's limit is the page size; one
+        /// page is in memory at a time. If an event cannot be decoded, the iterator yields the error in its place and
+        /// continues with the next event. After any other error it ends.
+        #[doc = walk_example!($face)]
+        $($method)*
+    };
+    (export on $face:ident { $($method:tt)* }) => {
+        /// Writes sessions as JSON Lines, from a consistent snapshot, with one page of events in memory. Pass a
+        /// [`Selection`](crate::Selection), or an [`Export`](crate::Export) to report progress or skip rows that cannot
+        /// be decoded. JSON columns are written byte for byte. The crate's `docs/export.md` describes the format.
+        /// Returns how much was written. You choose where the lines go and who can read them: create a file with mode
+        /// `0o600`.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Io`](crate::Error::Io) from the writer, [`Error::Decode`](crate::Error::Decode) if a row cannot be
+        /// decoded, and any other error from the database.
+        #[doc = example!($face, "let written = ", "export", "Vec::new(), Selection::all()", "")]
+        $($method)*
+    };
+    (import on $face:ident { $($method:tt)* }) => {
+        /// Imports what [`export`](Self::export) wrote, from a reader, or from an [`Import`](crate::Import) to report
+        /// progress. Each session is upserted as by [`update_session`] and [`insert_event`], so importing twice has the
+        /// same effect as importing once. Rows that are not in the import stay.
+        ///
+        /// Each session is read to its end before any of it is written, with no lock held: 2 MB of it is kept in
+        /// memory, the rest in a temporary file. A session of up to 500 events and one megabyte is written atomically.
+        /// A longer one may take several transactions, with its record in the last, so that others can write in
+        /// between. If the process dies before that, importing again finishes it. On a connection inside your own
+        /// transaction, everything is part of that transaction.
+        ///
+        /// A line may be up to 1 GiB long; one line is in memory at a time.
+        ///
+        /// [`update_session`]: Self::update_session
+        /// [`insert_event`]: Self::insert_event
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Import`](crate::Error::Import), with the line number, if a line cannot be used: for example if it
+        /// is too long, or if its event has the id of an event in another session. The session of that line is not
+        /// imported; the sessions before it are, and the error counts them. [`Error::Io`](crate::Error::Io) from the
+        /// reader or the temporary file, and any other error from the database: as
+        /// [`Error::Unfinished`](crate::Error::Unfinished) if something was imported before it.
+        #[doc = example!($face, "let done = ", "import", r#""{\"format\":\"agent-session-store\",\"version\":1}\n".as_bytes()"#, "assert_eq!(done.sessions, 0);")]
+        $($method)*
+    };
+    (reclaim_space on $face:ident { $($method:tt)* }) => {
+        /// Returns unused space to the file system (SQLite's `VACUUM`).
+        ///
+        /// `VACUUM` rewrites the whole database: it takes as long as copying the file, needs up to twice the file's
+        /// size in free disk space, and blocks all other writers until it is done. You rarely need it: SQLite reuses
+        /// free space, so a file that is pruned regularly stops growing.
+        ///
+        /// With a write-ahead log, a [`checkpoint`](Self::checkpoint) follows, unless the connection's automatic
+        /// checkpoints are off (`PRAGMA wal_autocheckpoint = 0`). It does not wait for readers; while they run, the
+        /// file may keep its size.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Database`](crate::Error::Database) inside a transaction,
+        /// [`Error::DiskFull`](crate::Error::DiskFull), [`Error::Busy`](crate::Error::Busy), and any other error from
+        /// the database. No data is lost then.
+        #[doc = example!($face, "", "reclaim_space", "", "")]
+        $($method)*
+    };
+    (checkpoint on $face:ident { $($method:tt)* }) => {
+        /// Moves the contents of the write-ahead log into the database file and empties the log. Without a log it does
+        /// nothing.
+        ///
+        /// SQLite checkpoints by itself when the log reaches 1,000 frames, and the store empties a log that has grown
+        /// large. Call this when you want everything in one file, or after the readers that kept the log in use have
+        /// finished.
+        ///
+        /// It takes as long as copying the contents of the log, and blocks neither readers nor writers meanwhile. Then
+        /// it waits about a twentieth of a second for connections that still read from the log; writers wait with it.
+        /// If some of them read for longer, the report says that the checkpoint is incomplete: call it again later.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Database`](crate::Error::Database) inside a transaction,
+        /// [`Error::ReadOnly`](crate::Error::ReadOnly), [`Error::DiskFull`](crate::Error::DiskFull), and any other
+        /// error from the database. No data is lost then.
+        #[doc = example!($face, "let report = ", "checkpoint", "", "assert!(report.is_complete);")]
+        $($method)*
+    };
+    (backup_to on $face:ident { $($method:tt)* }) => {
+        /// Copies the whole database, including your own tables, into a new file, from a consistent snapshot, while
+        /// others keep writing. The copy is compact, and is on disk when the call returns. If several calls copy to the
+        /// same path at once, one succeeds.
+        ///
+        /// The copy is written in a folder next to the target,
+        /// `<name>.agent-session-store-backup-<process>-<number>.tmp`, and gets its name once it is complete: if the
+        /// process is killed, there is either no file of that name or a complete one. On file systems without hard
+        /// links (FAT, some network file systems), a kill during the rename may leave an empty file.
+        /// [`SessionStore::open`](crate::SessionStore::open) and [`migrate`](crate::migrate) refuse what a killed
+        /// process leaves behind. You may delete it; the next backup into the same folder does.
+        ///
+        /// On Unix, the copy has the mode of the database and, if this process may assign it, the same group; if it may
+        /// not, the group gets the permissions of others. The owner is this process's user. A copy of an in-memory
+        /// database, and any unfinished copy, is private to its owner. Access control lists are not copied. On other
+        /// systems the copy inherits the permissions of its folder.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Io`](crate::Error::Io) if the file cannot be created or already exists (it is never overwritten;
+        /// the kind is [`AlreadyExists`](std::io::ErrorKind::AlreadyExists)),
+        /// [`Error::Database`](crate::Error::Database) inside a transaction,
+        /// [`Error::DiskFull`](crate::Error::DiskFull), and any other error from the database. No file is left behind
+        /// then.
+        #[doc = example!($face, "let folder = tempfile::tempdir().unwrap();\n", "backup_to", r#"folder.path().join("copy.db")"#, "")]
+        $($method)*
+    };
+}
+
+/// A verb's example on one face: a `connection`, a `store`, or a store for `tasks`.
+macro_rules! example {
+    (connection, $let:expr, $verb:expr, $arguments:expr, $then:expr) => {
+        concat!(
+            "# Example\n\n```\n",
+            on!(connection),
+            $let,
+            "conn.",
+            $verb,
+            "(",
+            $arguments,
+            ")?;\n",
+            $then,
+            end!(connection)
+        )
+    };
+    (store, $let:expr, $verb:expr, $arguments:expr, $then:expr) => {
+        concat!(
+            closed!(),
+            "# Example\n\n```\n",
+            on!(store),
+            $let,
+            "store.",
+            $verb,
+            "(",
+            $arguments,
+            ")?;\n",
+            $then,
+            end!(store)
+        )
+    };
+    (tasks, $let:expr, $verb:expr, $arguments:expr, $then:expr) => {
+        concat!(
+            closed!(),
+            "# Example\n\n```\n",
+            on!(tasks),
+            $let,
+            "store.",
+            $verb,
+            "(",
+            $arguments,
+            ").await?;\n",
+            $then,
+            end!(tasks)
+        )
+    };
+}
+
+macro_rules! walk_example {
+    (tasks) => {
+        concat!(
+            "# Example\n\n```\n",
+            on!(tasks),
+            "let mut events = store.events(ListEventsRequest::new(\"session-1\"));\n\
+             while let Some(event) = events.next().await? {\n    println!(\"{}\", event.payload);\n}",
+            end!(tasks)
+        )
+    };
+    ($face:ident) => {
+        concat!(
+            "# Example\n\n```\n",
+            on!($face),
+            "for event in ",
+            receiver!($face),
+            ".events(ListEventsRequest::new(\"session-1\")) {\n    \
+             println!(\"{}\", event?.payload);\n}",
+            end!($face)
+        )
+    };
+}
+
+macro_rules! receiver {
+    (connection) => {
+        "conn"
+    };
+    (store) => {
+        "store"
+    };
+}
+
+macro_rules! closed {
+    () => {
+        "[`Error::Closed`](crate::Error::Closed) once the store is closed.\n\n"
+    };
+}
+
+/// The hidden setup of the examples.
+macro_rules! on {
+    (connection) => {
+        concat!(
+            given!(),
+            "# use agent_session_store::diesel::{Connection, SqliteConnection};\n\
+             # let mut conn = SqliteConnection::establish(\":memory:\").unwrap();\n\
+             # migrate(&mut conn)?;\n\
+             # conn.update_session(&session(\"session-1\"))?;\n\
+             # conn.insert_event(&event(\"event-1\", 1))?;\n"
+        )
+    };
+    (store) => {
+        concat!(
+            given!(),
+            "# let store = SessionStore::open_in_memory()?;\n\
+             # store.update_session(&session(\"session-1\"))?;\n\
+             # store.insert_event(&event(\"event-1\", 1))?;\n"
+        )
+    };
+    (tasks) => {
+        concat!(
+            given!(),
+            "# tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {\n\
+             # let store = AsyncSessionStore::open_in_memory()?;\n\
+             # store.update_session(&session(\"session-1\")).await?;\n\
+             # store.insert_event(&event(\"event-1\", 1)).await?;\n"
+        )
+    };
+}
+
+macro_rules! end {
+    (tasks) => {
+        "\n# Ok::<(), Error>(())\n# })?;\n# Ok::<(), Error>(())\n```"
+    };
+    ($face:ident) => {
+        "\n# Ok::<(), Error>(())\n```"
+    };
+}
+
+macro_rules! given {
+    () => {
+        "# use agent_session_store::*;\n\
+         # use chrono::DateTime;\n\
+         # let session = |id: &str| SessionRecord { id: id.into(), agent: \"claude\".into(), agent_session_id: \"a\".into(),\n\
+         #     last_connection_id: \"c\".into(), created_at: DateTime::UNIX_EPOCH, destroyed_at: None, sandbox_id: None,\n\
+         #     session_init: None, config_options: None, modes: None };\n\
+         # let event = |id: &str, event_index| SessionEvent { id: id.into(), event_index, session_id: \"session-1\".into(),\n\
+         #     created_at: DateTime::UNIX_EPOCH, connection_id: \"c\".into(), sender: Sender::Agent,\n\
+         #     payload: Json::parse(\"{}\").unwrap() };\n\
+         # let new_event = |id: &str| NewEvent { id: id.into(), created_at: DateTime::UNIX_EPOCH,\n\
+         #     connection_id: \"c\".into(), sender: Sender::Agent, payload: Json::parse(\"{}\").unwrap() };\n"
+    };
+}
+
+pub(crate) use {
+    argument_type, closed, documented, end, example, from_owned, given, on, receiver, verbs, walk_example,
+};
