@@ -3,16 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use chrono::{DateTime, Utc};
-
 use crate::error::Result;
-use crate::model::event::{NewEvent, SessionEvent};
-use crate::model::page::ListPage;
-use crate::model::report::{CheckReport, CheckpointReport, Progress, PruneReport, SessionStats, Stats};
-use crate::model::request::{ListEventsRequest, ListSessionsRequest};
-use crate::model::retention::PruneRequest;
-use crate::model::session::SessionRecord;
-use crate::model::transfer::{Export, ImportSource};
 use crate::verb;
 use crate::verbs::*;
 

@@ -4,7 +4,7 @@
 /// Passes the table to a macro, after any tokens of the caller's:
 ///
 /// - `read` verbs change nothing, `write` verbs are one atomic write, and `steps` verbs are several writes,
-/// - a `ref` argument is passed by reference, a `val` argument by value,
+/// - a `ref` argument is passed by reference, its type written without the `&`, a `val` argument by value,
 /// - the three strings are the example: the code before the call, the arguments, and the code after it. It can use a
 ///   session `session-1` with one event, and the functions `session(id)`, `event(id, index)` and `new_event(id)`.
 macro_rules! verbs {
@@ -501,3 +501,14 @@ macro_rules! given {
 pub(crate) use {
     argument_type, closed, documented, end, example, from_owned, given, on, receiver, verbs, walk_example,
 };
+
+// The types in the signatures, for the files that print them.
+pub(crate) use chrono::{DateTime, Utc};
+
+pub(crate) use crate::model::event::{NewEvent, SessionEvent};
+pub(crate) use crate::model::page::ListPage;
+pub(crate) use crate::model::report::{CheckReport, CheckpointReport, Progress, PruneReport, SessionStats, Stats};
+pub(crate) use crate::model::request::{ListEventsRequest, ListSessionsRequest};
+pub(crate) use crate::model::retention::PruneRequest;
+pub(crate) use crate::model::session::SessionRecord;
+pub(crate) use crate::model::transfer::{Export, ImportSource};

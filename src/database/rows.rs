@@ -28,6 +28,9 @@ macro_rules! table {
             id,
             $($(#[$attribute:meta])* $column:ident: $kind:ty => $field:ident,)*
         }
+        $(and in a line {
+            $(#[$line_attribute:meta])* $in_a_line:ident: $line_type:ty
+        })?
     ) => {
         /// A row to be written to the table or to a line of an export.
         #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,6 +38,7 @@ macro_rules! table {
         pub(crate) struct $row<S> {
             pub(crate) id: S,
             $($(#[$attribute])* pub(crate) $column: <$kind as Kind>::Written<S>,)*
+            $($(#[$line_attribute])* pub(crate) $in_a_line: Option<$line_type>,)?
         }
 
         impl<S> $row<S> {
@@ -44,7 +48,7 @@ macro_rules! table {
 
         impl<'a> From<&'a $record> for $row<&'a str> {
             fn from(record: &'a $record) -> Self {
-                Self { id: &record.id, $($column: <$kind as Kind>::write(&record.$field),)* }
+                Self { id: &record.id, $($column: <$kind as Kind>::write(&record.$field),)* $($in_a_line: None,)? }
             }
         }
 
@@ -105,6 +109,13 @@ macro_rules! table {
                 fields::read(row)
             }
         }
+
+        /// The columns are in the order of the table and of the record's fields, or this does not compile.
+        const _: fn() = || {
+            type Table = $table::table;
+            let _: <Table as diesel::Table>::AllColumns = ($table::id, $($table::$column,)*);
+            let _: <$record as diesel::Selectable<Sqlite>>::SelectExpression = ($table::id, $($table::$column,)*);
+        };
 
         impl Record for $record {
             type SqlType = $table::SqlType;
@@ -173,6 +184,11 @@ table! {
         config_options_json: Optional<Json> => config_options,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         modes_json: Optional<Json> => modes,
+    }
+    and in a line {
+        /// How many of its events follow.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        events: u64
     }
 }
 

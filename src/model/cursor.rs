@@ -81,14 +81,24 @@ impl Cursor {
 }
 
 impl Position {
-    /// The input of the checksum.
-    fn parts(&self) -> impl Iterator<Item = Cow<'_, str>> {
-        let (row, odd) = match self {
-            Self::Row { key, id } => (Some([Cow::Owned(integer(*key)), Cow::Borrowed(&**id)]), None),
-            Self::Odd(text) => (None, Some(text.split('.').map(Cow::Borrowed))),
-        };
-        row.into_iter().flatten().chain(odd.into_iter().flatten())
+    /// What the checksum is made over.
+    fn parts(&self) -> Vec<Cow<'_, str>> {
+        match self {
+            Self::Row { key, id } => vec![integer(*key).into(), id.into()],
+            // Where the second word is an id that is text, the checksum is over that text, as it is for a row.
+            Self::Odd(text) => match *text.split('.').collect::<Vec<_>>() {
+                [key, id] => vec![key.into(), spelled_out(id)],
+                [key, id, "t"] => vec![key.into(), spelled_out(id), "t".into()],
+                ref words => words.iter().map(|&word| word.into()).collect(),
+            },
+        }
     }
+}
+
+/// The text that a word stands for in hexadecimal digits.
+fn spelled_out(word: &str) -> Cow<'_, str> {
+    let text = unhex(word).and_then(|bytes| String::from_utf8(bytes).ok());
+    text.map_or(Cow::Borrowed(word), Cow::Owned)
 }
 
 impl fmt::Display for Position {

@@ -136,7 +136,7 @@ impl<W: Write> Exporter<'_, W> {
             } else {
                 db.count_events(id).await?
             };
-            self.line(&Line::Session { row: SessionRow::from(&record), events: Some(events) })?;
+            self.line(&Line::Session(SessionRow { events: Some(events), ..SessionRow::from(&record) }))?;
         }
         let before = self.done.events;
         let mut walk: Walk<_, SessionEvent> = Walk::new(events_of(id));

@@ -133,8 +133,8 @@ impl<'a, A: Access, R: BufRead> Importer<'a, A, R> {
     async fn session(&mut self) -> Result<Option<Session>> {
         let (record, id, announced) = match self.next.take().transpose()? {
             None => return Ok(None),
-            Some(Line::Session { row, events }) => {
-                let id = row.id.clone();
+            Some(Line::Session(row)) => {
+                let (id, events) = (row.id.clone(), row.events);
                 let record = SessionRecord::try_from(row).map_err(|error| self.lines.error(error))?;
                 let record = (self.lines.number(), record);
                 self.next = self.lines.read().transpose();

@@ -47,13 +47,7 @@ impl Header {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Line<S> {
-    Session {
-        #[serde(flatten)]
-        row: SessionRow<S>,
-        /// The number of its events that follow.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        events: Option<u64>,
-    },
+    Session(SessionRow<S>),
     Event(EventRow<S>),
 }
 

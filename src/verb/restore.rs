@@ -55,12 +55,12 @@ async fn restore_event<D: Database>(db: &mut D, event: &SessionEvent) -> Result<
     if db.add_event(EventRow::from(event)).await? {
         return Ok(());
     }
-    match db.session_of_event(&event.id).await? {
-        Some(session_id) if session_id != event.session_id => {
-            Err(Error::EventIdTaken { id: event.id.clone(), session_id })
-        }
-        _ => db.put_event(EventRow::from(event)).await,
+    // If there is none, something kept the event out: a trigger that says IGNORE, for example.
+    let session_id = db.session_of_event(&event.id).await?.ok_or(diesel::result::Error::NotFound)?;
+    if session_id != event.session_id {
+        return Err(Error::EventIdTaken { id: event.id.clone(), session_id });
     }
+    db.put_event(EventRow::from(event)).await
 }
 
 /// An error in a line's data is that line's error; the state of the database is not.

@@ -10,31 +10,38 @@ use crate::common::{TempDb, in_memory};
 #[test]
 fn a_connection_keeps_it() {
     contract::check(in_memory);
+    contract::check_file(in_memory);
     let mut databases = Vec::new();
-    contract::check(|| {
+    let mut make = || {
         databases.push(TempDb::ours());
         databases.last().unwrap().connect()
-    });
+    };
+    contract::check(&mut make);
+    contract::check_file(make);
 }
 
 #[test]
 fn a_store_keeps_it() {
     contract::check(|| SessionStore::open_in_memory().unwrap());
     let mut databases = Vec::new();
-    contract::check(|| {
+    let mut make = || {
         databases.push(TempDb::new());
         SessionStore::open(databases.last().unwrap().path()).unwrap()
-    });
+    };
+    contract::check(&mut make);
+    contract::check_file(make);
 }
 
 #[test]
 fn an_async_store_keeps_it() {
     contract::check(|| Tasks::of(AsyncSessionStore::open_in_memory().unwrap()));
     let mut databases = Vec::new();
-    contract::check(|| {
+    let mut make = || {
         databases.push(TempDb::new());
         Tasks::of(SessionStore::open(databases.last().unwrap().path()).unwrap().into())
-    });
+    };
+    contract::check(&mut make);
+    contract::check_file(make);
 }
 
 /// A driver whose database another program has damaged, for a rule that it then breaks.

@@ -219,3 +219,16 @@ fn what_ends_the_transaction_takes_no_session_before_it() {
         assert_eq!(db.counts(), [20, 60]);
     }
 }
+
+/// Nothing says that an event is stored which a trigger has kept out.
+#[test]
+fn an_event_that_a_trigger_ignores_is_the_error_of_its_line() {
+    for import in 0..2 {
+        let db = migrated();
+        let ignore = "CREATE TRIGGER no BEFORE INSERT ON events WHEN new.id = 'one-2' BEGIN SELECT RAISE(IGNORE); END";
+        db.plain().execute_batch(ignore).unwrap();
+        let error = both(&db)[import](&mut [HEADER, &lines_of("one", 3)].concat().as_bytes()).unwrap_err();
+        assert!(matches!(error, Error::Import { line: 4, .. }), "{error}");
+        assert_eq!(db.counts(), [0, 0]);
+    }
+}

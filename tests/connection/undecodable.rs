@@ -124,6 +124,21 @@ fn walk<T>(
     }
 }
 
+/// SQLite takes TRUE for a column's name where there is one.
+#[test]
+fn a_column_that_is_named_true_hides_no_row() {
+    let db = TempDb::ours();
+    let mut conn = db.connect();
+    for index in 1..=3 {
+        conn.insert_event(&event(&format!("e{index}"), "one", index)).unwrap();
+    }
+    let plain = db.plain();
+    plain.execute_batch("ALTER TABLE events ADD COLUMN \"true\" INTEGER DEFAULT 0").unwrap();
+    plain.execute_batch("UPDATE events SET payload_json = '{' WHERE id = 'e1'").unwrap();
+    let found: Vec<_> = conn.events(ListEventsRequest::new("one")).map(|event| event.is_ok()).collect();
+    assert_eq!(found, [false, true, true]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 

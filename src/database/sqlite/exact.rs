@@ -126,7 +126,7 @@ struct First<'a, F> {
 
 impl<F: Listed> QueryFragment<Sqlite> for First<'_, F> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        out.push_sql(&format!("SELECT {} FROM {} WHERE TRUE", self.column, F::FROM));
+        out.push_sql(&format!("SELECT {} FROM {} WHERE 1", self.column, F::FROM));
         self.filter.push_conditions(out.reborrow())?;
         if let Some(key) = &self.key {
             out.push_sql(&format!(" AND {} = ", F::KEY));
@@ -149,7 +149,7 @@ impl<F: Listed> QueryFragment<Sqlite> for ExactPage<'_, F> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         out.unsafe_to_cache_prepared();
         let columns = F::Record::COLUMNS;
-        out.push_sql(&format!("SELECT {}, id, rowid, {columns} FROM {} WHERE TRUE", F::KEY, F::FROM));
+        out.push_sql(&format!("SELECT {}, id, rowid, {columns} FROM {} WHERE 1", F::KEY, F::FROM));
         self.filter.push_conditions(out.reborrow())?;
         push_range::<F>(&self.range, out.reborrow())?;
         if let Some(beyond) = &self.beyond {

@@ -9,6 +9,9 @@ use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use super::adopt;
 use crate::error::{Error, Result};
 
+/// The migration that adopts what it finds.
+const FIRST: &str = "00000000475301";
+
 const EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
 /// This crate's migrations, for your own Diesel migration harness.
@@ -48,6 +51,10 @@ struct Adopting(Box<dyn Migration<Sqlite>>);
 
 impl Migration<Sqlite> for Adopting {
     fn run(&self, conn: &mut dyn BoxableConnection<Sqlite>) -> diesel::migration::Result<()> {
+        // Only the first one meets tables of another's making.
+        if self.0.name().version() != FIRST.into() {
+            return self.0.run(conn);
+        }
         match sqlite_connection(conn) {
             Some(conn) => Ok(adopt::in_own_transaction(conn)?),
             None => run_plain(&*self.0, conn),
@@ -121,4 +128,55 @@ pub(crate) fn is_current(conn: &mut SqliteConnection) -> Result<bool> {
         .count()
         .get_result(conn)?;
     Ok(applied == ours.len() as i64 && adopt::is_complete(conn)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::migration::MigrationVersion;
+    use diesel_migrations::MigrationHarness;
+
+    use super::*;
+
+    #[test]
+    #[expect(clippy::unwrap_used, reason = "a test says what it expects")]
+    fn a_later_migration_runs_its_own_sql() {
+        struct Later(Box<dyn Migration<Sqlite>>);
+
+        impl MigrationName for Later {
+            fn version(&self) -> MigrationVersion<'_> {
+                "00000000475302".into()
+            }
+        }
+
+        impl std::fmt::Display for Later {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("later")
+            }
+        }
+
+        impl Migration<Sqlite> for Later {
+            fn run(&self, conn: &mut dyn BoxableConnection<Sqlite>) -> diesel::migration::Result<()> {
+                Ok(conn.batch_execute("ALTER TABLE sessions ADD COLUMN later TEXT")?)
+            }
+
+            fn revert(&self, _: &mut dyn BoxableConnection<Sqlite>) -> diesel::migration::Result<()> {
+                Ok(())
+            }
+
+            fn metadata(&self) -> &dyn MigrationMetadata {
+                self.0.metadata()
+            }
+
+            fn name(&self) -> &dyn MigrationName {
+                self
+            }
+        }
+
+        let mut conn = SqliteConnection::establish(":memory:").unwrap();
+        conn.run_pending_migrations(MIGRATIONS).unwrap();
+        let first = MIGRATIONS.migrations().unwrap().remove(0);
+        conn.run_migration(&Adopting(Box::new(Later(first)))).unwrap();
+        let column = "SELECT count(later) FROM sessions";
+        assert_eq!(diesel::dsl::sql::<diesel::sql_types::BigInt>(column).get_result(&mut conn), Ok(0_i64));
+    }
 }

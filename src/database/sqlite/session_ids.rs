@@ -55,7 +55,6 @@ struct Events<'a> {
 
 impl QueryFragment<Sqlite> for Events<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        out.unsafe_to_cache_prepared();
         out.push_sql("SELECT id, session_id, session_id, rowid FROM ");
         out.push_sql(Sqlite::EVENTS);
         match self.session_id {
