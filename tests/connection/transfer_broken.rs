@@ -126,3 +126,19 @@ fn broken_reader() -> impl std::io::Read {
     }
     Fails
 }
+
+/// A later release may say more, in whatever form.
+#[test]
+fn what_is_unknown_in_a_line_is_passed_over() {
+    let deep = "[".repeat(200) + &"]".repeat(200);
+    for value in [r#""\ud83d""#, "1e400", &deep] {
+        let field = format!("\"later\":{value},\"id\"");
+        let lines = [
+            r#"{"format":"agent-session-store","version":1}"#,
+            r#"{"session":{"id":"s","agent":"a","agentSessionId":"a","lastConnectionId":"c","createdAt":1,"events":1}}"#,
+            r#"{"event":{"id":"e","eventIndex":1,"sessionId":"s","createdAt":1,"connectionId":"c","sender":"agent","payloadJson":"{}"}}"#,
+        ];
+        let lines = lines.join("\n").replace("\"id\"", &field);
+        assert_eq!(TempDb::ours().connect().import(lines.as_bytes()).unwrap().events, 1, "{value:.20}");
+    }
+}
