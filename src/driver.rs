@@ -93,7 +93,7 @@ pub trait FileMaintenance {
 }
 
 /// Implements the verbs for a blocking connection, over its [`Database`](crate::database::Database). `$run` is the
-/// function that every verb runs in.
+/// function that every verb runs in; it is told whether the verb only reads.
 macro_rules! blocking_driver {
     (
         $connection:ty, $run:path;
@@ -106,19 +106,29 @@ macro_rules! blocking_driver {
         impl SessionPersistDriver for $connection {
             $(
                 fn $verb(&mut self, $($argument: argument_type!($how $type)),*) -> Result<$answer> {
-                    $run(self, |conn| ready(verb::$verb(conn, $($argument),*)))
+                    $run(self, is_read!($kind), |conn| ready(verb::$verb(conn, $($argument),*)))
                 }
             )*
 
             fn export<'a, W: Write>(&mut self, writer: W, export: impl Into<Export<'a>>) -> Result<Progress> {
-                $run(self, |conn| ready(verb::export(conn, writer, export.into())))
+                $run(self, true, |conn| ready(verb::export(conn, writer, export.into())))
             }
 
             fn import<'a>(&mut self, lines: impl ImportSource<'a>) -> Result<Progress> {
-                $run(self, |conn| ready(verb::import(conn, lines.into_import())))
+                $run(self, false, |conn| ready(verb::import(conn, lines.into_import())))
             }
         }
     };
 }
 
-pub(crate) use blocking_driver;
+/// Whether a verb of this kind only reads.
+macro_rules! is_read {
+    (read) => {
+        true
+    };
+    ($kind:ident) => {
+        false
+    };
+}
+
+pub(crate) use {blocking_driver, is_read};

@@ -170,6 +170,33 @@ pub enum Error {
         /// The error from SQLite or the operating system.
         source: diesel::result::Error,
     },
+    /// The connection to the server was lost, or could not be used any more. A store connects again by itself.
+    Disconnected {
+        /// Whether the write may have been committed all the same: the connection was lost after the commit was sent
+        /// and before its answer arrived. Find out by reading, or repeat the call if that does no harm (an append does
+        /// none). If false, nothing was written.
+        may_be_stored: bool,
+        /// The error from Diesel or the server.
+        source: diesel::result::Error,
+    },
+    /// The server stopped the statement because it took longer than `statement_timeout` allows. Nothing was written.
+    TimedOut {
+        /// The error from the server.
+        source: diesel::result::Error,
+    },
+    /// The database cannot hold a value that is valid here, such as a text with a NUL character on PostgreSQL. Nothing
+    /// was written.
+    NotStorable {
+        /// What it cannot hold.
+        reason: &'static str,
+        /// The error from the database.
+        source: diesel::result::Error,
+    },
+    /// The database does not have this at all, whatever its state. Nothing was done.
+    Unsupported {
+        /// What it does not have, and what to use instead.
+        reason: &'static str,
+    },
     /// The store has been closed.
     Closed,
     /// The call came from code that the store is running (a callback, a writer, instrumentation) and would have waited
@@ -281,6 +308,16 @@ impl fmt::Display for Error {
             Self::ReadOnly { source } => write!(f, "the database cannot be written to: {source}"),
             Self::Busy { source } => write!(f, "another connection kept the database locked for too long: {source}"),
             Self::DiskFull { source } => write!(f, "there is no space left for the database: {source}"),
+            Self::Disconnected { may_be_stored: true, source } => write!(
+                f,
+                "the connection to the database was lost, and a write may or may not have been stored: {source}"
+            ),
+            Self::Disconnected { may_be_stored: false, source } => {
+                write!(f, "the connection to the database was lost, and nothing was written: {source}")
+            }
+            Self::TimedOut { source } => write!(f, "the database stopped the statement: {source}"),
+            Self::NotStorable { reason, source } => write!(f, "the value cannot be stored: {reason}: {source}"),
+            Self::Unsupported { reason } => write!(f, "this database cannot do that: {reason}"),
             Self::Closed => f.write_str("the store is closed"),
             Self::Reentrant => f.write_str(
                 "the store was called from inside another of its calls, which this one would wait for: \
@@ -305,6 +342,9 @@ impl StdError for Error {
             | Self::ReadOnly { source }
             | Self::Busy { source }
             | Self::DiskFull { source }
+            | Self::Disconnected { source, .. }
+            | Self::TimedOut { source }
+            | Self::NotStorable { source, .. }
             | Self::Database { source } => Some(source),
             Self::Thread { source } | Self::Io { source } => Some(source),
             Self::InvalidCursor { .. }
@@ -315,6 +355,7 @@ impl StdError for Error {
             | Self::SessionNotFound { .. }
             | Self::SessionExists { .. }
             | Self::CannotMigrate { .. }
+            | Self::Unsupported { .. }
             | Self::Closed
             | Self::Reentrant
             | Self::Panicked => None,

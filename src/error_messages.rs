@@ -42,6 +42,10 @@ fn name(error: &Error) -> &'static str {
         Error::ReadOnly { .. } => "ReadOnly",
         Error::Busy { .. } => "Busy",
         Error::DiskFull { .. } => "DiskFull",
+        Error::Disconnected { .. } => "Disconnected",
+        Error::TimedOut { .. } => "TimedOut",
+        Error::NotStorable { .. } => "NotStorable",
+        Error::Unsupported { .. } => "Unsupported",
         Error::Closed => "Closed",
         Error::Reentrant => "Reentrant",
         Error::Panicked => "Panicked",
@@ -50,7 +54,7 @@ fn name(error: &Error) -> &'static str {
     }
 }
 
-const VARIANTS: usize = 25;
+const VARIANTS: usize = 29;
 
 fn all_errors() -> Vec<(Error, &'static str)> {
     let (done, pruned) = (Progress { sessions: 1, events: 20 }, PruneReport { sessions: 0, events: 500 });
@@ -141,6 +145,28 @@ fn all_errors() -> Vec<(Error, &'static str)> {
         (
             Error::DiskFull { source: said("database or disk is full") },
             "there is no space left for the database: database or disk is full",
+        ),
+        (
+            Error::Disconnected { may_be_stored: true, source: said("server closed the connection unexpectedly") },
+            "the connection to the database was lost, and a write may or may not have been stored: server closed the \
+             connection unexpectedly",
+        ),
+        (
+            Error::Disconnected { may_be_stored: false, source: said("server closed the connection unexpectedly") },
+            "the connection to the database was lost, and nothing was written: server closed the connection \
+             unexpectedly",
+        ),
+        (
+            Error::TimedOut { source: said("canceling statement due to statement timeout") },
+            "the database stopped the statement: canceling statement due to statement timeout",
+        ),
+        (
+            Error::NotStorable { reason: "no text holds a NUL", source: said("invalid byte sequence") },
+            "the value cannot be stored: no text holds a NUL: invalid byte sequence",
+        ),
+        (
+            Error::Unsupported { reason: "only a file can be backed up" },
+            "this database cannot do that: only a file can be backed up",
         ),
         (Error::Closed, "the store is closed"),
         (

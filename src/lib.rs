@@ -57,6 +57,8 @@ mod store;
 mod verb;
 mod verbs;
 
+#[cfg(feature = "postgres")]
+pub use database::convert_jsonb;
 pub use database::{MIGRATIONS, Migrations, migrate};
 pub use driver::{FileMaintenance, SessionPersistDriver};
 pub use error::{Done, Error, Result};

@@ -14,8 +14,17 @@ impl From<DieselError> for Error {
     fn from(source: DieselError) -> Self {
         match source {
             DieselError::DeserializationError(cause) => Cause::into(cause),
-            source => sqlite::words::recognise(source),
+            source => recognise(source),
         }
+    }
+}
+
+/// The databases' messages have nothing in common, so the one that knows a message is right.
+fn recognise(source: DieselError) -> Error {
+    match sqlite::words::recognise(source) {
+        #[cfg(feature = "postgres")]
+        Error::Database { source } => super::postgres::words::recognise(source),
+        error => error,
     }
 }
 

@@ -1,19 +1,33 @@
 //! The kinds of columns: for each, its conversions to SQL, from SQL, and to and from a record's field.
 
 use chrono::{DateTime, Utc};
+use diesel::backend::Backend;
+use diesel::expression::{AppearsOnTable, Expression, SelectableExpression, TypedExpressionType, ValidGrouping};
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::result::UnexpectedNullError;
 use diesel::row::Field;
-use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::serialize::ToSql;
+use diesel::sql_types::{BigInt, HasSqlType, Nullable, SingleValue, SqlType, Text, is_nullable};
 
 use super::decode::Decode;
 use crate::error::{Cause, Result};
 use crate::model::event::{Sender, UnknownSender};
 use crate::model::json::Json;
 
+/// The type of a column with JSON text, as values are bound to it: databases may have a type for JSON.
+#[derive(Debug, Clone, Copy, QueryId, SqlType)]
+#[diesel(sqlite_type(name = "Text"))]
+#[cfg_attr(feature = "postgres", diesel(postgres_type(oid = 114, array_oid = 199)))]
+pub struct JsonText;
+
 pub trait Kind {
     /// The value to be written to a table or a line; `S` is the type of its text.
     type Written<S>;
-    type Sql;
+    /// The type of the column in `schema.rs`.
+    type Sql: SingleValue + TypedExpressionType;
+    /// The type that a value is bound with.
+    type Bound: SingleValue;
     /// The value in a record.
     type Field;
     const IS_NULLABLE: bool = false;
@@ -35,6 +49,7 @@ pub enum Words {}
 impl Kind for Words {
     type Written<S> = S;
     type Sql = Text;
+    type Bound = Text;
     type Field = String;
 
     fn write(field: &String) -> &str {
@@ -61,6 +76,7 @@ pub enum Integer {}
 impl Kind for Integer {
     type Written<S> = i64;
     type Sql = BigInt;
+    type Bound = BigInt;
     type Field = i64;
 
     fn write(field: &i64) -> i64 {
@@ -83,6 +99,7 @@ pub enum Time {}
 impl Kind for Time {
     type Written<S> = i64;
     type Sql = BigInt;
+    type Bound = BigInt;
     type Field = DateTime<Utc>;
 
     fn write(field: &DateTime<Utc>) -> i64 {
@@ -106,6 +123,7 @@ impl Kind for Time {
 impl Kind for Sender {
     type Written<S> = Self;
     type Sql = Text;
+    type Bound = Text;
     type Field = Self;
 
     fn write(field: &Self) -> Self {
@@ -124,6 +142,7 @@ impl Kind for Sender {
 impl Kind for Json {
     type Written<S> = S;
     type Sql = Text;
+    type Bound = JsonText;
     type Field = Self;
 
     fn write(field: &Self) -> &str {
@@ -148,9 +167,18 @@ pub(super) fn known_sender(word: &str) -> Result<Sender, Cause> {
 #[derive(Debug)]
 pub struct Optional<K>(K);
 
-impl<K: Kind> Kind for Optional<K> {
+impl<K> Kind for Optional<K>
+where
+    K: Kind<
+            Sql: SqlType<IsNull = is_nullable::NotNull>,
+            Bound: SqlType<IsNull = is_nullable::NotNull>,
+        >,
+    Nullable<K::Sql>: SingleValue + TypedExpressionType,
+    Nullable<K::Bound>: SingleValue,
+{
     type Written<S> = Option<K::Written<S>>;
     type Sql = Nullable<K::Sql>;
+    type Bound = Nullable<K::Bound>;
     type Field = Option<K::Field>;
     const IS_NULLABLE: bool = true;
 
@@ -168,4 +196,35 @@ impl<K: Kind> Kind for Optional<K> {
             read => read.map(Some),
         }
     }
+}
+
+/// A value in an INSERT of the application's: for Diesel it has the column's type, and it is bound with its own.
+#[expect(missing_debug_implementations, reason = "its value may be anything")]
+pub struct ColumnValue<'a, K: Kind>(pub(super) K::Written<&'a str>);
+
+impl<K: Kind> Expression for ColumnValue<'_, K> {
+    type SqlType = K::Sql;
+}
+
+impl<'a, K: Kind, DB> QueryFragment<DB> for ColumnValue<'a, K>
+where
+    DB: Backend + HasSqlType<K::Bound>,
+    K::Written<&'a str>: ToSql<K::Bound, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_bind_param::<K::Bound, _>(&self.0)
+    }
+}
+
+impl<K: Kind + 'static> QueryId for ColumnValue<'_, K> {
+    type QueryId = ColumnValue<'static, K>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl<QS, K: Kind> AppearsOnTable<QS> for ColumnValue<'_, K> {}
+
+impl<QS, K: Kind> SelectableExpression<QS> for ColumnValue<'_, K> {}
+
+impl<GB, K: Kind> ValidGrouping<GB> for ColumnValue<'_, K> {
+    type IsAggregate = diesel::expression::is_aggregate::Never;
 }

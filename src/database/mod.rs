@@ -8,13 +8,17 @@ mod conversions;
 mod decode;
 pub(crate) mod fields;
 mod kinds;
+pub(crate) mod migrations;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
 pub(crate) mod queries;
 pub(crate) mod rows;
 pub(crate) mod sqlite;
 pub(crate) mod statement;
 
-pub use self::sqlite::migrate::migrate;
-pub use self::sqlite::migrations::{MIGRATIONS, Migrations};
+pub use self::migrations::{MIGRATIONS, Migrations, migrate};
+#[cfg(feature = "postgres")]
+pub use self::postgres::migrate::convert_jsonb;
 pub(crate) use self::sqlite::overflow::{NumberedEvent, Overflow, is_too_big};
 
 use std::pin::pin;
@@ -24,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use self::rows::{EventRow, SessionRow};
 use crate::error::{Error, Result};
-use crate::model::event::SessionEvent;
+use crate::model::event::{NewEvent, SessionEvent};
 use crate::model::listing::Listing;
 use crate::model::page::ListPage;
 use crate::model::report::{CheckReport, PruneReport, SessionStats, Stats};
@@ -53,6 +57,11 @@ pub(crate) trait Database: Sized {
     /// Some rows of one session that the search found.
     type Finding: Send + Sync + 'static;
 
+    /// Whether adding many events at once is faster than one by one.
+    const PREFERS_MANY: bool;
+    /// Whether all other writers wait while one writes.
+    const WRITERS_WAIT: bool;
+
     async fn session(&mut self, id: &str) -> Result<Option<SessionRecord>>;
     async fn sessions(&mut self, listing: &Listing<'_, SessionFilter>) -> Result<ListPage<SessionRecord>>;
     /// Whether a session has a record, or any event.
@@ -63,14 +72,27 @@ pub(crate) trait Database: Sized {
     /// Returns whether there was such a record.
     async fn delete_session(&mut self, id: &str) -> Result<bool>;
 
-    async fn event(&mut self, id: &str) -> Result<Option<SessionEvent>>;
+    /// The event with this id. Where ids are unique only within a session, first the one in this session.
+    async fn event(&mut self, id: &str, session_id: &str) -> Result<Option<SessionEvent>>;
     async fn events(&mut self, listing: &Listing<'_, EventFilter>) -> Result<ListPage<SessionEvent>>;
-    /// The session of the event with this id.
-    async fn session_of_event(&mut self, id: &str) -> Result<Option<String>>;
+    /// The session of the event with this id. Where ids are unique only within a session, first this one.
+    async fn session_of_event(&mut self, id: &str, session_id: &str) -> Result<Option<String>>;
     async fn last_index(&mut self, session_id: &str) -> Result<Option<i64>>;
     async fn count_events(&mut self, session_id: &str) -> Result<u64>;
     /// Inserts an event if its id is new, and returns whether it was.
     async fn add_event(&mut self, row: EventRow<&str>) -> Result<bool>;
+    /// Inserts events, and returns whether all their ids were new. If not, some may have been inserted.
+    async fn add_events(&mut self, rows: &[EventRow<&str>]) -> Result<bool>;
+    /// Appends events with one statement, if the database can do that and nothing speaks against it: the session ends
+    /// at the expected index, and all ids are new. Otherwise does nothing and returns `None`.
+    async fn append_new(
+        &mut self,
+        session_id: &str,
+        expected: Option<i64>,
+        events: &[NewEvent],
+    ) -> Result<Option<Vec<i64>>>;
+    /// Keeps the index that a session ends at, for databases that count. The session must be locked.
+    async fn keep_last_index(&mut self, session_id: &str, last_index: i64) -> Result<()>;
     /// Upserts an event.
     async fn put_event(&mut self, row: EventRow<&str>) -> Result<()>;
     /// Copies a session's events up to an index, whatever they contain. Each copy's id is the new session's id, `:` and
@@ -126,6 +148,10 @@ pub(crate) struct Deleted {
 
 /// Whether an error is about the database itself, not about the data being written.
 pub(crate) fn is_about_the_database(error: &Error) -> bool {
+    #[cfg(feature = "postgres")]
+    if postgres::words::is_about_the_server(error) {
+        return true;
+    }
     sqlite::words::is_about_the_file(error)
 }
 

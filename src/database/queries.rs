@@ -6,7 +6,7 @@
 use diesel::sql_types::{BigInt, Bool, Text};
 
 use super::fields::Record;
-use super::rows::{EventRow, SessionRow};
+use super::rows::SessionRow;
 use super::statement::statement;
 use crate::model::event::SessionEvent;
 use crate::model::session::SessionRecord;
@@ -54,26 +54,6 @@ statement! {
 statement! {
     pub(crate) SessionOfEvent { id: &'a str } -> Text,
     "SELECT session_id FROM " events " WHERE id = " { id as Text }
-}
-
-statement! {
-    /// Inserts an event if its id is new, and otherwise leaves the row alone; the row count tells which.
-    pub(crate) AddEvent { row: EventRow<&'a str> },
-    "INSERT INTO " events " (" [SessionEvent::COLUMNS] ") VALUES (" { row } ") ON CONFLICT (id) DO NOTHING"
-}
-
-statement! {
-    /// Upserts an event, overwriting every column.
-    pub(crate) PutEvent { row: EventRow<&'a str> },
-    "INSERT INTO " events " (" [SessionEvent::COLUMNS] ") VALUES (" { row } ") ON CONFLICT (id) DO UPDATE SET "
-    [EventRow::<&str>::OVERWRITE]
-}
-
-statement! {
-    /// The id and the index of a session's last event.
-    pub(crate) LastEvent { session_id: &'a str } -> (Text, BigInt),
-    "SELECT id, event_index FROM " events " WHERE session_id = " { session_id as Text }
-    " ORDER BY event_index DESC, id DESC LIMIT 1"
 }
 
 statement! {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::columns::StoredText;
 use super::decode::Decode;
 use super::fields::{self, Fields, Record};
-use super::kinds::{Integer, Kind, Optional, Time, Words, known_sender};
+use super::kinds::{ColumnValue, Integer, JsonText, Kind, Optional, Time, Words, known_sender};
 use crate::error::{Cause, Error, Result};
 use crate::model::event::{NewEvent, Sender, SessionEvent};
 use crate::model::json::Json;
@@ -31,6 +31,7 @@ macro_rules! table {
         $(and in a line {
             $(#[$line_attribute:meta])* $in_a_line:ident: $line_type:ty
         })?
+        $(and in arrays $arrays:ident)?
     ) => {
         /// A row to be written to the table or to a line of an export.
         #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,6 +46,9 @@ macro_rules! table {
             /// The SQL that overwrites a conflicting row.
             pub(crate) const OVERWRITE: &'static str = assignments!($($column)*);
         }
+
+        #[cfg(feature = "postgres")]
+        arrays! { [$($arrays)?] $row { $($column: $kind),* } }
 
         impl<'a> From<&'a $record> for $row<&'a str> {
             fn from(record: &'a $record) -> Self {
@@ -63,18 +67,18 @@ macro_rules! table {
         /// The values, in the order of the columns.
         impl<S, DB> QueryFragment<DB> for $row<S>
         where
-            DB: Backend + HasSqlType<Text> + HasSqlType<BigInt>,
-            S: ToSql<Text, DB>,
+            DB: Backend + HasSqlType<Text> + HasSqlType<BigInt> + HasSqlType<JsonText>,
+            S: ToSql<Text, DB> + ToSql<JsonText, DB>,
             str: ToSql<Text, DB>,
             i64: ToSql<BigInt, DB>,
-            Option<S>: ToSql<Nullable<Text>, DB>,
+            Option<S>: ToSql<Nullable<Text>, DB> + ToSql<Nullable<JsonText>, DB>,
             Option<i64>: ToSql<Nullable<BigInt>, DB>,
         {
             fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
                 out.push_bind_param::<Text, _>(&self.id)?;
                 $(
                     out.push_sql(", ");
-                    out.push_bind_param::<<$kind as Kind>::Sql, _>(&self.$column)?;
+                    out.push_bind_param::<<$kind as Kind>::Bound, _>(&self.$column)?;
                 )*
                 Ok(())
             }
@@ -83,12 +87,12 @@ macro_rules! table {
         impl<'a> Insertable<$table::table> for &'a $record {
             type Values = <(
                 diesel::dsl::Eq<$table::id, &'a str>,
-                $(diesel::dsl::Eq<$table::$column, <$kind as Kind>::Written<&'a str>>,)*
+                $(diesel::dsl::Eq<$table::$column, ColumnValue<'a, $kind>>,)*
             ) as Insertable<$table::table>>::Values;
 
             fn values(self) -> Self::Values {
                 let row = $row::from(self).for_the_table();
-                ($table::id.eq(row.id), $($table::$column.eq(row.$column),)*).values()
+                ($table::id.eq(row.id), $($table::$column.eq(ColumnValue(row.$column)),)*).values()
             }
         }
 
@@ -106,6 +110,13 @@ macro_rules! table {
         // Implemented per database, because Diesel may add a blanket implementation one day.
         impl FromStaticSqlRow<$table::SqlType, Sqlite> for $record {
             fn build_from_row<'a>(row: &impl Row<'a, Sqlite>) -> deserialize::Result<Self> {
+                fields::read(row)
+            }
+        }
+
+        #[cfg(feature = "postgres")]
+        impl FromStaticSqlRow<$table::SqlType, diesel::pg::Pg> for $record {
+            fn build_from_row<'a>(row: &impl Row<'a, diesel::pg::Pg>) -> deserialize::Result<Self> {
                 fields::read(row)
             }
         }
@@ -140,6 +151,50 @@ macro_rules! table {
     };
 }
 
+/// Many rows, an array for each column.
+#[cfg(feature = "postgres")]
+macro_rules! arrays {
+    ([] $row:ident { $($column:ident: $kind:ty),* }) => {};
+    ([$arrays:ident] $row:ident { $($column:ident: $kind:ty),* }) => {
+        #[derive(Debug, Default)]
+        pub(crate) struct $arrays<'a> {
+            pub(crate) id: Vec<&'a str>,
+            $(pub(crate) $column: Vec<<$kind as Kind>::Written<&'a str>>,)*
+        }
+
+        impl<'a> Extend<$row<&'a str>> for $arrays<'a> {
+            fn extend<I: IntoIterator<Item = $row<&'a str>>>(&mut self, rows: I) {
+                for row in rows {
+                    self.id.push(row.id);
+                    $(self.$column.push(row.$column);)*
+                }
+            }
+        }
+
+        impl<'a> FromIterator<$row<&'a str>> for $arrays<'a> {
+            fn from_iter<I: IntoIterator<Item = $row<&'a str>>>(rows: I) -> Self {
+                let mut arrays = Self::default();
+                arrays.extend(rows);
+                arrays
+            }
+        }
+
+        /// The arrays, in the order of the columns.
+        impl QueryFragment<diesel::pg::Pg> for $arrays<'_> {
+            fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, diesel::pg::Pg>) -> QueryResult<()> {
+                use diesel::sql_types::Array;
+
+                out.push_bind_param::<Array<Text>, _>(&self.id)?;
+                $(
+                    out.push_sql(", ");
+                    out.push_bind_param::<Array<<$kind as Kind>::Bound>, _>(&self.$column)?;
+                )*
+                Ok(())
+            }
+        }
+    };
+}
+
 macro_rules! assignments {
     ($first:ident $($column:ident)*) => {
         concat!(
@@ -160,6 +215,7 @@ table! {
         sender: Sender => sender,
         payload_json: Json => payload,
     }
+    and in arrays EventArrays
 }
 
 table! {

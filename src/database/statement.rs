@@ -9,19 +9,67 @@ pub(crate) trait Dialect: Backend {
     const SESSIONS: &'static str;
 }
 
-/// Defines a statement: its values, and its SQL in pieces. A piece is a literal, `events` or `sessions` for the table's
-/// name, `[…]` for computed text, `{ value as SqlType }` for a bound value, or `{ value }` for a value that writes
-/// itself. The text is always the same. A statement with a result type is a query for rows of these types.
+/// Defines a statement that every database understands: its values, and its SQL in pieces. A piece is a literal,
+/// `events` or `sessions` for the table's name, `[…]` for computed text, `{ value as SqlType }` for a bound value, or
+/// `{ value }` for a value that writes itself. The text is always the same. A statement with a result type is a query for
+/// rows of these types.
 macro_rules! statement {
     (
         $(#[$doc:meta])*
-        $vis:vis $name:ident { $($value:ident: $type:ty),* $(,)? } $(-> $answer:ty)?,
+        $vis:vis $name:ident { $($field:ident: $type:ty),* $(,)? } $(-> $answer:ty)?,
         $($piece:tt)*
     ) => {
+        $crate::database::statement::declared! {
+            $(#[$doc])*
+            $vis $name { $($field: $type),* } $(-> $answer)?
+        }
+        $crate::database::statement::written! {
+            $name, diesel::sqlite::Sqlite, diesel::SqliteConnection, $($piece)*
+        }
+        #[cfg(feature = "postgres")]
+        $crate::database::statement::written! { $name, diesel::pg::Pg, diesel::PgConnection, $($piece)* }
+    };
+}
+
+/// The same for one database.
+macro_rules! sqlite_statement {
+    (
+        $(#[$doc:meta])*
+        $vis:vis $name:ident { $($field:ident: $type:ty),* $(,)? } $(-> $answer:ty)?,
+        $($piece:tt)*
+    ) => {
+        $crate::database::statement::declared! {
+            $(#[$doc])*
+            $vis $name { $($field: $type),* } $(-> $answer)?
+        }
+        $crate::database::statement::written! {
+            $name, diesel::sqlite::Sqlite, diesel::SqliteConnection, $($piece)*
+        }
+    };
+}
+
+#[cfg(feature = "postgres")]
+macro_rules! postgres_statement {
+    (
+        $(#[$doc:meta])*
+        $vis:vis $name:ident { $($field:ident: $type:ty),* $(,)? } $(-> $answer:ty)?,
+        $($piece:tt)*
+    ) => {
+        $crate::database::statement::declared! {
+            $(#[$doc])*
+            $vis $name { $($field: $type),* } $(-> $answer)?
+        }
+        $crate::database::statement::written! { $name, diesel::pg::Pg, diesel::PgConnection, $($piece)* }
+    };
+}
+
+/// A statement's type.
+macro_rules! declared {
+    ($(#[$doc:meta])* $vis:vis $name:ident { $($field:ident: $type:ty),* } $(-> $answer:ty)?) => {
         $(#[$doc])*
         #[derive(Debug)]
         $vis struct $name<'a> {
-            $($vis $value: $type,)*
+            $($vis $field: $type,)*
         }
 
         impl diesel::query_builder::QueryId for $name<'_> {
@@ -29,23 +77,28 @@ macro_rules! statement {
             const HAS_STATIC_QUERY_ID: bool = true;
         }
 
-        impl diesel::query_builder::QueryFragment<diesel::sqlite::Sqlite> for $name<'_> {
-            fn walk_ast<'b>(
-                &'b self,
-                mut out: diesel::query_builder::AstPass<'_, 'b, diesel::sqlite::Sqlite>,
-            ) -> diesel::QueryResult<()> {
-                $($crate::database::statement::piece!(out, self, diesel::sqlite::Sqlite, $piece);)*
-                Ok(())
-            }
-        }
-
-        impl diesel::RunQueryDsl<diesel::SqliteConnection> for $name<'_> {}
-
         $(
             impl diesel::query_builder::Query for $name<'_> {
                 type SqlType = $answer;
             }
         )?
+    };
+}
+
+/// A statement's SQL, for one database.
+macro_rules! written {
+    ($name:ident, $db:ty, $connection:ty, $($piece:tt)*) => {
+        impl diesel::query_builder::QueryFragment<$db> for $name<'_> {
+            fn walk_ast<'b>(
+                &'b self,
+                mut out: diesel::query_builder::AstPass<'_, 'b, $db>,
+            ) -> diesel::QueryResult<()> {
+                $($crate::database::statement::piece!(out, self, $db, $piece);)*
+                Ok(())
+            }
+        }
+
+        impl diesel::RunQueryDsl<$connection> for $name<'_> {}
     };
 }
 
@@ -71,4 +124,6 @@ macro_rules! piece {
     };
 }
 
-pub(crate) use {piece, statement};
+#[cfg(feature = "postgres")]
+pub(crate) use postgres_statement;
+pub(crate) use {declared, piece, sqlite_statement, statement, written};

@@ -56,6 +56,18 @@ impl<'a, F: Filter> Listing<'a, F> {
         }
     }
 
+    /// The most rows on the page.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// The most bytes on it.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn bytes(&self) -> Option<usize> {
+        self.bytes
+    }
+
     /// Whether a page with this many rows is complete.
     pub(crate) fn is_full(&self, rows: usize) -> bool {
         rows as u64 >= u64::from(self.rows)

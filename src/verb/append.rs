@@ -29,6 +29,9 @@ async fn append<D: Database>(
     expected: Option<i64>,
     new: &[NewEvent],
 ) -> Result<Vec<i64>> {
+    if let Some(indexes) = db.append_new(session_id, expected, new).await? {
+        return Ok(indexes);
+    }
     db.atomically(Lock::ReadWrite { session: Some(session_id) }, async |db| {
         let last_index = db.last_index(session_id).await?;
         let first = last_index.unwrap_or(0);
@@ -43,7 +46,7 @@ async fn append<D: Database>(
                 indexes.push(next);
                 continue;
             }
-            let stored = match db.event(&event.id).await? {
+            let stored = match db.event(&event.id, session_id).await? {
                 None if next.is_none() => return Err(Error::IndexesExhausted { session_id: session_id.to_owned() }),
                 stored => stored.ok_or(diesel::result::Error::NotFound)?,
             };
@@ -57,7 +60,10 @@ async fn append<D: Database>(
             Some(expected) if last > first && expected != first => {
                 Err(Error::AppendConflict { session_id: session_id.to_owned(), expected, last_index })
             }
-            _ => Ok(indexes),
+            _ => {
+                db.keep_last_index(session_id, last).await?;
+                Ok(indexes)
+            }
         }
     })
     .await

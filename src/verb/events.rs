@@ -41,10 +41,22 @@ pub(crate) async fn insert_event<D: Database>(db: &mut D, event: &SessionEvent) 
 
 pub(crate) async fn insert_events<D: Database>(db: &mut D, events: &[SessionEvent]) -> Result<()> {
     db.atomically(Lock::Write, async |db| {
+        if D::PREFERS_MANY && add_events(db, events).await? {
+            return Ok(());
+        }
         for event in events {
             insert_event(db, event).await?;
         }
         Ok(())
     })
     .await
+}
+
+/// Adds events whose ids are new, and returns whether all were.
+pub(super) async fn add_events<'a, D: Database>(
+    db: &mut D,
+    events: impl IntoIterator<Item = &'a SessionEvent>,
+) -> Result<bool> {
+    let rows: Vec<EventRow<&str>> = events.into_iter().map(EventRow::from).collect();
+    db.add_events(&rows).await
 }

@@ -78,7 +78,7 @@ pub(crate) async fn import<D: Database, R: BufRead>(db: &mut D, import: Import<'
 
 /// Imports in its own transactions.
 pub(crate) async fn import_in_steps<A: Access, R: BufRead>(access: &mut A, import: Import<'_, R>) -> Result<Progress> {
-    let (done, result) = Importer::new(access, import, Pace::new(true, MOST_ROWS)).run().await;
+    let (done, result) = Importer::new(access, import, Pace::new(A::Database::WRITERS_WAIT, MOST_ROWS)).run().await;
     finish(done, result)
 }
 

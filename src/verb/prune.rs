@@ -37,7 +37,7 @@ pub(crate) async fn prune_in_steps<A: Access>(
     reclaim_space: impl AsyncFnOnce(&mut A) -> Result<()>,
 ) -> Result<PruneReport> {
     let mut report = PruneReport::default();
-    let mut result = take_steps(access, request, Pace::new(true, STEP_ROWS), &mut report).await;
+    let mut result = take_steps(access, request, Pace::new(A::Database::WRITERS_WAIT, STEP_ROWS), &mut report).await;
     if result.is_ok() && request.reclaims_space() {
         result = reclaim_space(access).await;
     }

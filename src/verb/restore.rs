@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::events::add_events;
 use super::lines::wrong_line;
 use super::step::{Next, Step, step};
 use crate::database::rows::{EventRow, SessionRow};
-use crate::database::{self, Database};
+use crate::database::{self, Database, Lock};
 use crate::error::{Error, Result};
 use crate::model::event::SessionEvent;
 use crate::model::session::SessionRecord;
@@ -33,7 +34,8 @@ pub(super) async fn restore<D: Database>(
     step(db, from..parts.len(), 0, async |db: &mut D, part, began, rows| {
         let next_rows = parts.get(part + 1).map_or(0, |next| next.events.len() + 1);
         let rows = rows + parts[part].events.len() + 1;
-        restore_part(db, &parts[part]).await?;
+        // Boxed, because futures within futures soon exceed what the compiler looks into, in the application that calls.
+        Box::pin(restore_part(db, &parts[part])).await?;
         let has_room = rows + next_rows <= most_rows && began.elapsed() < WORK_TIME;
         Ok((rows, if has_room { Next::Part } else { Next::Step { is_done: true } }))
     })
@@ -44,10 +46,21 @@ async fn restore_part<D: Database>(db: &mut D, part: &Part) -> Result<()> {
     if let Some((line, record)) = &part.record {
         db.put_session(SessionRow::from(record)).await.map_err(|error| about_line(*line, error))?;
     }
+    // An error of many is no line's error.
+    if D::PREFERS_MANY
+        && let Ok(true) = db.atomically(Lock::Write, async |db| all_new(db, &part.events).await).await
+    {
+        return Ok(());
+    }
     for (line, event) in &part.events {
         restore_event(db, event).await.map_err(|error| about_line(*line, error))?;
     }
     Ok(())
+}
+
+/// Adds the events if all their ids are new.
+async fn all_new<D: Database>(db: &mut D, events: &[(u64, SessionEvent)]) -> Result<bool> {
+    add_events(db, events.iter().map(|(_, event)| event)).await
 }
 
 /// Like `insert_event`, but leaves an event of another session alone.
@@ -56,7 +69,7 @@ async fn restore_event<D: Database>(db: &mut D, event: &SessionEvent) -> Result<
         return Ok(());
     }
     // If there is none, something kept the event out: a trigger that says IGNORE, for example.
-    let session_id = db.session_of_event(&event.id).await?.ok_or(diesel::result::Error::NotFound)?;
+    let session_id = db.session_of_event(&event.id, &event.session_id).await?.ok_or(diesel::result::Error::NotFound)?;
     if session_id != event.session_id {
         return Err(Error::EventIdTaken { id: event.id.clone(), session_id });
     }

@@ -9,6 +9,8 @@ pub mod legacy;
 pub mod locks;
 pub mod model;
 pub mod panics;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod process;
 pub mod random;
 pub mod reference;
@@ -21,6 +23,8 @@ pub mod walk;
 pub use database::{TempDb, event_ids, in_memory};
 pub use instrumentation::Statements;
 pub use panics::hush;
+#[cfg(feature = "postgres")]
+pub use postgres::PgDb;
 pub use process::{Process, child, output, say, task};
 pub use random::Random;
 pub use rows::{column, is_sound, lines, plan, rows, value};

@@ -7,12 +7,12 @@ use diesel::SqliteConnection;
 
 use super::{backup, checkpoint, transaction};
 use crate::database::{Database, ready};
-use crate::driver::{FileMaintenance, SessionPersistDriver, blocking_driver};
+use crate::driver::{FileMaintenance, SessionPersistDriver, blocking_driver, is_read};
 use crate::error::Result;
 use crate::verb;
 use crate::verbs::*;
 
-verbs!(blocking_driver! (SqliteConnection, transaction::checked;));
+verbs!(blocking_driver! (SqliteConnection, run;));
 
 impl FileMaintenance for SqliteConnection {
     fn reclaim_space(&mut self) -> Result<()> {
@@ -26,4 +26,8 @@ impl FileMaintenance for SqliteConnection {
     fn backup_to(&mut self, path: impl AsRef<Path>) -> Result<()> {
         backup::backup(self, path.as_ref())
     }
+}
+
+fn run<T>(conn: &mut SqliteConnection, _: bool, work: impl FnOnce(&mut SqliteConnection) -> Result<T>) -> Result<T> {
+    transaction::checked(conn, work)
 }

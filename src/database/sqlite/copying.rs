@@ -6,7 +6,7 @@ use diesel::sql_types::{BigInt, Text};
 
 use crate::database::columns::{Column, StoredText};
 use crate::database::fields::Record;
-use crate::database::statement::statement;
+use crate::database::statement::sqlite_statement;
 use crate::error::{Error, Result};
 use crate::model::event::SessionEvent;
 
@@ -58,7 +58,7 @@ fn taken_by_copy(conn: &mut SqliteConnection, from_id: &str, new_id: &str) -> Re
     Ok(taken.map(|(id, session_id)| Error::EventIdTaken { id, session_id }))
 }
 
-statement! {
+sqlite_statement! {
     TakenIds { ids: &'a str, session_id: &'a str } -> (Text, Text),
     "SELECT events.id, session_id FROM json_each(" { ids as Text } ") AS new \
      CROSS JOIN main.events ON events.id = new.value WHERE session_id <> " { session_id as Text }

@@ -7,11 +7,11 @@ pub(crate) mod checkpoint;
 mod connection;
 mod copying;
 pub(crate) mod disk;
+pub(crate) mod embedded;
+mod event_statements;
 mod exact;
-
 mod listed;
 pub(crate) mod migrate;
-pub(crate) mod migrations;
 pub(crate) mod overflow;
 mod paging;
 mod place;
@@ -36,15 +36,16 @@ use diesel::sqlite::Sqlite;
 
 pub(super) use self::place::is_odd_position;
 use super::columns::{Column, RowName, StoredText, Whole};
+use self::event_statements::{AddEvent, LastEvent, PutEvent};
 use super::queries::{
-    AddEvent, CountEvents, DeleteEvents, DeleteSession, EventById, LastEvent, MarkDestroyed, PutEvent, PutSession,
-    SessionById, SessionExists, SessionOfEvent,
+    CountEvents, DeleteEvents, DeleteSession, EventById, MarkDestroyed, PutSession, SessionById, SessionExists,
+    SessionOfEvent,
 };
 use super::rows::{EventRow, SessionRow};
 use super::statement::Dialect;
 use super::{Database, Deleted, Lock};
 use crate::error::{Error, Result};
-use crate::model::event::SessionEvent;
+use crate::model::event::{NewEvent, SessionEvent};
 use crate::model::listing::Listing;
 use crate::model::page::ListPage;
 use crate::model::report::{CheckReport, PruneReport, SessionStats, Stats};
@@ -62,6 +63,9 @@ impl Database for SqliteConnection {
     type SessionIds = session_ids::SessionIds;
     type Search = prune::Search;
     type Finding = prune::Finding;
+
+    const PREFERS_MANY: bool = false;
+    const WRITERS_WAIT: bool = true;
 
     async fn session(&mut self, id: &str) -> Result<Option<SessionRecord>> {
         Ok(SessionById { id }.get_result(self).optional()?)
@@ -88,7 +92,7 @@ impl Database for SqliteConnection {
         Ok(DeleteSession { id }.execute(self)? > 0)
     }
 
-    async fn event(&mut self, id: &str) -> Result<Option<SessionEvent>> {
+    async fn event(&mut self, id: &str, _: &str) -> Result<Option<SessionEvent>> {
         Ok(EventById { id }.get_result(self).optional()?)
     }
 
@@ -96,7 +100,7 @@ impl Database for SqliteConnection {
         paging::list(self, listing)
     }
 
-    async fn session_of_event(&mut self, id: &str) -> Result<Option<String>> {
+    async fn session_of_event(&mut self, id: &str, _: &str) -> Result<Option<String>> {
         let Some(found) = SessionOfEvent { id }.get_result::<Column<StoredText>>(self).optional()? else {
             return Ok(None);
         };
@@ -122,6 +126,22 @@ impl Database for SqliteConnection {
 
     async fn put_event(&mut self, row: EventRow<&str>) -> Result<()> {
         PutEvent { row }.execute(self)?;
+        Ok(())
+    }
+
+    async fn add_events(&mut self, rows: &[EventRow<&str>]) -> Result<bool> {
+        let mut are_new = true;
+        for row in rows {
+            are_new &= AddEvent { row: row.clone() }.execute(self)? > 0;
+        }
+        Ok(are_new)
+    }
+
+    async fn append_new(&mut self, _: &str, _: Option<i64>, _: &[NewEvent]) -> Result<Option<Vec<i64>>> {
+        Ok(None)
+    }
+
+    async fn keep_last_index(&mut self, _: &str, _: i64) -> Result<()> {
         Ok(())
     }
 

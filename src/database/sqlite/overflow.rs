@@ -7,7 +7,7 @@ use diesel::sql_types::{BigInt, Text};
 
 use crate::database::fields::Record;
 use crate::database::rows::EventRow;
-use crate::database::statement::statement;
+use crate::database::statement::sqlite_statement;
 use crate::error::{Error, Result};
 use crate::model::event::SessionEvent;
 use crate::schema::events;
@@ -21,7 +21,7 @@ pub(crate) struct Overflow {
     taken: i64,
 }
 
-statement! {
+sqlite_statement! {
     Keep { number: i64, row: EventRow<&'a str> },
     "INSERT INTO events (number, " [SessionEvent::COLUMNS] ") VALUES (" { number as BigInt } ", " { row } ")"
 }

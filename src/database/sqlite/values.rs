@@ -8,12 +8,13 @@ use diesel::expression::{AppearsOnTable, Expression, SelectableExpression, Valid
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::result::{QueryResult, UnexpectedNullError};
 use diesel::row::Field;
-use diesel::serialize::ToSql;
+use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::{BigInt, Double, HasSqlType, Text};
 use diesel::sqlite::{Sqlite, SqliteType, SqliteValue};
 
 use crate::database::columns::{Column, NotText, StoredText, Whole};
 use crate::database::decode::Decode;
+use crate::database::kinds::JsonText;
 use crate::error::Cause;
 use crate::model::time;
 
@@ -88,7 +89,7 @@ impl Decode for Sqlite {
         {
             return Ok(text);
         }
-        StoredText::from_nullable_sql(field.value()).map(|text| text.0)
+        <StoredText as FromSql<Text, Self>>::from_nullable_sql(field.value()).map(|text| text.0)
     }
 
     #[inline]
@@ -108,7 +109,7 @@ impl Decode for Sqlite {
     }
 
     fn name<'a>(id: &impl Field<'a, Self>, rowid: Option<i64>) -> String {
-        Column(StoredText::from_nullable_sql(id.value())).name(rowid)
+        Column(<StoredText as FromSql<Text, Self>>::from_nullable_sql(id.value())).name(rowid)
     }
 }
 
@@ -165,5 +166,11 @@ fn wrong_type(value: &SqliteValue<'_, '_, '_>, wanted: &'static str) -> &'static
         (Some(SqliteType::Binary), "TEXT") => "found BLOB, expected TEXT",
         (Some(SqliteType::Binary), _) => "found BLOB, expected INTEGER",
         _ => "found a number, expected TEXT",
+    }
+}
+
+impl ToSql<JsonText, Sqlite> for str {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+        ToSql::<Text, Sqlite>::to_sql(self, out)
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
 
-use super::migrations::is_current;
+use super::embedded::is_current;
 use super::{pragma, uri};
 use crate::error::{Error, Result};
 

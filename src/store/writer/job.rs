@@ -86,6 +86,10 @@ pub(super) fn again(error: &Error) -> Error {
         Error::DiskFull { source } => Error::DiskFull { source: copy(source) },
         Error::ReadOnly { source } => Error::ReadOnly { source: copy(source) },
         Error::NotADatabase { source } => Error::NotADatabase { source: copy(source) },
+        Error::Disconnected { may_be_stored, source } => {
+            Error::Disconnected { may_be_stored: *may_be_stored, source: copy(source) }
+        }
+        Error::TimedOut { source } => Error::TimedOut { source: copy(source) },
         Error::Database { source } => Error::Database { source: copy(source) },
         _ => Error::Panicked,
     }

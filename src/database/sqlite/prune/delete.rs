@@ -9,23 +9,23 @@ use super::places::{EventPlace, places};
 use super::{Finding, Rule, is_doomed};
 use crate::database::Deleted;
 use crate::database::queries::HasRecord;
-use crate::database::statement::statement;
+use crate::database::statement::sqlite_statement;
 use crate::error::Result;
 use crate::model::report::PruneReport;
 use crate::model::retention::{PruneRequest, STEP_ROWS, STEP_TIME};
 
-statement! {
+sqlite_statement! {
     DeleteEvent { rowid: i64, session_id: &'a str },
     "DELETE FROM " events " WHERE rowid = " { rowid as BigInt } " AND session_id = " { session_id as Text }
 }
 
-statement! {
+sqlite_statement! {
     DeleteAgedEvent { rowid: i64, session_id: &'a str, before: i64 },
     "DELETE FROM " events " WHERE rowid = " { rowid as BigInt } " AND session_id = " { session_id as Text }
     " AND created_at < " { before as BigInt }
 }
 
-statement! {
+sqlite_statement! {
     /// Not while it has events: a trigger may keep them, or others may keep writing.
     DeleteEmptySession { id: &'a str },
     "DELETE FROM " sessions " WHERE id = " { id as Text }

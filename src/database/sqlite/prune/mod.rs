@@ -13,7 +13,7 @@ pub(super) use self::delete::delete;
 pub(super) use self::dry_run::dry_run;
 use self::places::EventPlace;
 pub(super) use self::search::Search;
-use crate::database::statement::statement;
+use crate::database::statement::sqlite_statement;
 use crate::error::Result;
 use crate::model::retention::PruneRequest;
 
@@ -46,7 +46,7 @@ pub(crate) struct Finding {
 /// NULL.
 const DOOMED: &str = "(destroyed_at < ?1 OR created_at < ?2)";
 
-statement! {
+sqlite_statement! {
     IsDoomed { id: &'a str, destroyed_before: Option<i64>, created_before: Option<i64> } -> Bool,
     "SELECT EXISTS (SELECT 1 FROM " sessions " WHERE id = " { id as Text }
     " AND (destroyed_at < " { destroyed_before as Nullable<BigInt> }

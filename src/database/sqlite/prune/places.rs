@@ -6,7 +6,7 @@ use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
 use crate::database::sqlite::stored::Stored;
 use crate::database::sqlite::values::Number;
-use crate::database::statement::statement;
+use crate::database::statement::sqlite_statement;
 
 /// The position of an event in its session: its sort key, and its rowid in case of ties.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,32 +32,32 @@ impl EventPlace {
 type FoundPlace = (i64, Stored, Stored);
 type AgedPlace = (i64, Stored, Stored, Option<bool>);
 
-statement! {
+sqlite_statement! {
     /// The event that is followed by this many newer ones.
     Boundary { session_id: &'a str, most: i64 } -> (BigInt, BigInt, BigInt),
     "SELECT rowid, event_index, id FROM " events " WHERE session_id = " { session_id as Text }
     " ORDER BY event_index DESC, id DESC, rowid DESC LIMIT 1 OFFSET " { most as BigInt }
 }
 
-statement! {
+sqlite_statement! {
     Places { session_id: &'a str } -> (BigInt, BigInt, BigInt),
     "SELECT rowid, event_index, id FROM " events " WHERE session_id = " { session_id as Text }
     " ORDER BY event_index, id, rowid"
 }
 
-statement! {
+sqlite_statement! {
     PlacesFrom { session_id: &'a str, index: Number } -> (BigInt, BigInt, BigInt),
     "SELECT rowid, event_index, id FROM " events " WHERE session_id = " { session_id as Text }
     " AND event_index >= " { index } " ORDER BY event_index, id, rowid"
 }
 
-statement! {
+sqlite_statement! {
     AgedPlaces { session_id: &'a str, before: i64 } -> (BigInt, BigInt, BigInt, Nullable<Bool>),
     "SELECT rowid, event_index, id, created_at < " { before as BigInt } " FROM " events
     " WHERE session_id = " { session_id as Text } " ORDER BY event_index, id, rowid"
 }
 
-statement! {
+sqlite_statement! {
     AgedPlacesFrom { session_id: &'a str, before: i64, index: Number } -> (BigInt, BigInt, BigInt, Nullable<Bool>),
     "SELECT rowid, event_index, id, created_at < " { before as BigInt } " FROM " events
     " WHERE session_id = " { session_id as Text } " AND event_index >= " { index } " ORDER BY event_index, id, rowid"

@@ -7,37 +7,13 @@ use diesel::sqlite::Sqlite;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use super::adopt;
-use crate::error::{Error, Result};
+use crate::database::migrations::{Migrations, __diesel_schema_migrations, versions};
+use crate::error::Result;
 
 /// The migration that adopts what it finds.
 const FIRST: &str = "00000000475301";
 
 const EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
-
-/// This crate's migrations, for your own Diesel migration harness.
-///
-/// They are the files in the crate's `migrations/sqlite/` folder, with one difference: the plain SQL copies some tables
-/// because it cannot inspect their schema, while these inspect it first and leave tables that are already right where
-/// they are. They share the table `__diesel_schema_migrations` with your own migrations. Their versions sort before any
-/// date, so reverting or redoing the *last* migration means yours.
-///
-/// Diesel's harness does not guard against another process that runs the same migration at the same time;
-/// [`migrate`](crate::migrate) does.
-///
-/// ```
-/// use agent_session_store::MIGRATIONS;
-/// use agent_session_store::diesel::{Connection, SqliteConnection};
-/// use diesel_migrations::MigrationHarness;
-///
-/// let mut conn = SqliteConnection::establish(":memory:").unwrap();
-/// conn.run_pending_migrations(MIGRATIONS).unwrap();
-/// assert!(!conn.has_pending_migration(MIGRATIONS).unwrap());
-/// ```
-pub const MIGRATIONS: Migrations = Migrations(());
-
-/// The type of [`MIGRATIONS`].
-#[derive(Clone, Copy, Debug)]
-pub struct Migrations(());
 
 impl MigrationSource<Sqlite> for Migrations {
     fn migrations(&self) -> diesel::migration::Result<Vec<Box<dyn Migration<Sqlite>>>> {
@@ -105,13 +81,6 @@ fn run_plain(
     result
 }
 
-diesel::table! {
-    __diesel_schema_migrations (version) {
-        version -> Text,
-        run_on -> Timestamp,
-    }
-}
-
 /// Whether nothing is pending and the tables are what the bookkeeping says. Checks without writing (Diesel's own check
 /// creates the bookkeeping table).
 pub(crate) fn is_current(conn: &mut SqliteConnection) -> Result<bool> {
@@ -120,9 +89,7 @@ pub(crate) fn is_current(conn: &mut SqliteConnection) -> Result<bool> {
     if !diesel::dsl::sql::<Bool>(bookkeeping).get_result::<bool>(conn)? {
         return Ok(false);
     }
-    let ours: Vec<Box<dyn Migration<Sqlite>>> =
-        MIGRATIONS.migrations().map_err(|source| Error::Migration { source })?;
-    let ours: Vec<String> = ours.iter().map(|migration| migration.name().version().to_string()).collect();
+    let ours = versions::<Sqlite>()?;
     let applied: i64 = __diesel_schema_migrations::table
         .filter(__diesel_schema_migrations::version.eq_any(&ours))
         .count()
@@ -136,6 +103,7 @@ mod tests {
     use diesel_migrations::MigrationHarness;
 
     use super::*;
+    use crate::database::migrations::MIGRATIONS;
 
     #[test]
     #[expect(clippy::unwrap_used, reason = "a test says what it expects")]

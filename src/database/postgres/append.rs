@@ -1,0 +1,145 @@
+//! Appending: any number of events, of one session or many, in one statement.
+//!
+//! The statement finds each session's last event and takes the locks of the heads, in an order that all have in common.
+//! If a head has not changed since the statement began, nobody has appended since, so the last event that the statement
+//! sees is the last one. If it has, its number is, since the one who changed it held the lock.
+
+use std::collections::HashMap;
+
+use diesel::prelude::*;
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel::sql_types::{Array, BigInt, Nullable, Text};
+
+use super::transaction;
+use crate::database::fields::Record;
+use crate::database::rows::{EventArrays, EventRow};
+use crate::database::statement::postgres_statement;
+use crate::database::{Lock, ready};
+use crate::error::{Error, Result};
+use crate::model::event::{NewEvent, SessionEvent};
+
+/// Events to be appended to a session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Appending<'a> {
+    pub(crate) session_id: &'a str,
+    /// The index that the session must end at.
+    pub(crate) expected: Option<i64>,
+    pub(crate) events: &'a [NewEvent],
+}
+
+postgres_statement! {
+    /// Appends to all of the sessions or to none, and returns their last indexes. The arrays' indexes count from 1 in
+    /// each session.
+    Append {
+        new: EventArrays<'a>,
+        sessions: &'a [&'a str],
+        counts: &'a [i64],
+        expected: &'a [Option<i64>],
+    } -> (Text, BigInt),
+    "WITH new AS MATERIALIZED (SELECT * FROM unnest(" { new } ") AS u (" [SessionEvent::COLUMNS] ")), \
+     wanted AS MATERIALIZED (SELECT * FROM unnest(" { sessions as Array<Text> } ", " { counts as Array<BigInt> } ", "
+    { expected as Array<Nullable<BigInt>> } ") AS u (session_id, count, expected)), \
+     seen AS MATERIALIZED (SELECT w.session_id, w.count, w.expected, h.ctid AS version, \
+         coalesce((SELECT max(e.event_index) FROM events AS e WHERE e.session_id = w.session_id), 0) AS last_index \
+         FROM wanted AS w JOIN event_heads AS h ON h.session_id = w.session_id), \
+     locked AS MATERIALIZED (SELECT h.session_id, h.last_index, h.ctid AS version FROM event_heads AS h \
+         WHERE h.session_id = ANY (" { sessions as Array<Text> } ") ORDER BY h.session_id FOR UPDATE), \
+     ends AS MATERIALIZED (SELECT s.session_id, s.count, s.expected, CASE WHEN l.version = s.version \
+         THEN s.last_index ELSE greatest(l.last_index, s.last_index) END AS last_index \
+         FROM seen AS s JOIN locked AS l ON l.session_id = s.session_id), \
+     all_fit AS MATERIALIZED (SELECT count(*) = (SELECT count(*) FROM wanted) \
+         AND bool_and(expected IS NULL OR expected = last_index) \
+         AND bool_and(last_index <= 9223372036854775807 - count) AS fit FROM ends), \
+     heads AS (UPDATE event_heads AS h SET last_index = ends.last_index + ends.count FROM ends \
+         WHERE h.session_id = ends.session_id AND (SELECT fit FROM all_fit) \
+         RETURNING h.session_id, h.last_index, ends.count), \
+     added AS (INSERT INTO events (" [SessionEvent::COLUMNS] ") SELECT " [NUMBERED]
+    " FROM new JOIN heads ON heads.session_id = new.session_id) \
+     SELECT session_id, last_index FROM heads"
+}
+
+/// The columns of a new event, with its index.
+const NUMBERED: &str = "new.id, heads.last_index - heads.count + new.event_index, new.session_id, new.created_at, \
+    new.connection_id, new.sender, new.payload_json";
+
+/// Appends to one session.
+pub(super) fn append(conn: &mut PgConnection, appending: Appending<'_>) -> Result<Option<Vec<i64>>> {
+    if appending.events.is_empty() {
+        return Ok(Some(Vec::new()));
+    }
+    Ok(append_all(conn, &[appending])?.and_then(|mut indexes| indexes.pop()))
+}
+
+/// Appends to several sessions, and returns the indexes of each one's events. `None` if that is not possible in one
+/// statement, and nothing has been done: a session has no head yet or does not end where it should, or an id is taken.
+pub(crate) fn append_all(conn: &mut PgConnection, all: &[Appending<'_>]) -> Result<Option<Vec<Vec<i64>>>> {
+    // A session's appends are one append to the database.
+    let mut places: HashMap<&str, usize> = HashMap::with_capacity(all.len());
+    let (mut sessions, mut counts, mut expected) = (Vec::new(), Vec::<i64>::new(), Vec::new());
+    let mut new = EventArrays::default();
+    let mut firsts = Vec::with_capacity(all.len());
+    for appending in all {
+        let place = *places.entry(appending.session_id).or_insert_with(|| {
+            sessions.push(appending.session_id);
+            counts.push(0);
+            expected.push(None);
+            sessions.len() - 1
+        });
+        match (appending.expected, counts[place]) {
+            (None, _) => {}
+            (Some(last), 0) => expected[place] = Some(last),
+            // Whether it fits is known only when the one before it is written.
+            (Some(_), _) => return Ok(None),
+        }
+        firsts.push((place, counts[place]));
+        new.extend(appending.events.iter().zip(counts[place] + 1..).map(|(event, index)| {
+            EventRow::appended(event, appending.session_id, index)
+        }));
+        counts[place] += appending.events.len() as i64;
+    }
+    let append = Append { new, sessions: &sessions, counts: &counts, expected: &expected };
+    let run = |conn: &mut PgConnection| Ok(append.load::<(String, i64)>(conn)?);
+    let ends = if transaction::is_open(conn)? {
+        // An error must not abort the caller's transaction.
+        ready(transaction::run(conn, Lock::Write, async |conn| run(conn)))
+    } else {
+        run(conn)
+    };
+    let ends = match ends {
+        Err(Error::Database { source: DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _) }) => {
+            return Ok(None);
+        }
+        ends => ends?,
+    };
+    if ends.is_empty() {
+        return Ok(None);
+    }
+    let mut bases = vec![0; sessions.len()];
+    for (session_id, last_index) in &ends {
+        if let Some(&place) = places.get(&**session_id) {
+            bases[place] = last_index - counts[place];
+        }
+    }
+    let indexes = all.iter().zip(firsts).map(|(appending, (place, first))| {
+        let first = bases[place] + first;
+        (first + 1..=first + appending.events.len() as i64).collect()
+    });
+    Ok(Some(indexes.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_columns_are_those_of_the_table() {
+        let columns: Vec<String> = SessionEvent::NAMES
+            .iter()
+            .map(|name| match *name {
+                "event_index" => "heads.last_index - heads.count + new.event_index".to_owned(),
+                name => format!("new.{name}"),
+            })
+            .collect();
+        assert_eq!(columns.join(", "), NUMBERED);
+    }
+}

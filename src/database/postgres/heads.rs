@@ -1,0 +1,56 @@
+//! The table `event_heads`: a row for each session that was appended to, with the index that it ends at. Whoever appends
+//! to a session holds the lock of its row, so that no two take the same index.
+//!
+//! The events are what counts. A row may be missing or out of date: a host may delete events, and the reference driver
+//! knows nothing of this table. So an append believes the number only of a row that changed while it waited for it.
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
+
+use crate::database::statement::postgres_statement;
+use crate::error::Result;
+
+postgres_statement! {
+    LockHead { session_id: &'a str },
+    "INSERT INTO event_heads AS h (session_id, last_index) VALUES (" { session_id as Text } ", 0) \
+     ON CONFLICT (session_id) DO UPDATE SET last_index = h.last_index"
+}
+
+postgres_statement! {
+    KeepHead { session_id: &'a str, last_index: i64 },
+    "UPDATE event_heads SET last_index = " { last_index as BigInt } " WHERE session_id = " { session_id as Text }
+}
+
+postgres_statement! {
+    DropHead { session_id: &'a str },
+    "DELETE FROM event_heads WHERE session_id = " { session_id as Text }
+}
+
+postgres_statement! {
+    DropEmptyHead { session_id: &'a str },
+    "DELETE FROM event_heads WHERE session_id = " { session_id as Text }
+    " AND NOT EXISTS (SELECT 1 FROM events WHERE session_id = " { session_id as Text } ")"
+}
+
+/// Makes every append to this session wait until the transaction ends. The next statement sees what those before it
+/// have committed.
+pub(super) fn lock(conn: &mut PgConnection, session_id: &str) -> Result<()> {
+    LockHead { session_id }.execute(conn)?;
+    Ok(())
+}
+
+pub(super) fn keep(conn: &mut PgConnection, session_id: &str, last_index: i64) -> Result<()> {
+    KeepHead { session_id, last_index }.execute(conn)?;
+    Ok(())
+}
+
+/// Also waits for an append in progress, whose events are then there to be deleted too.
+pub(super) fn drop(conn: &mut PgConnection, session_id: &str) -> Result<()> {
+    DropHead { session_id }.execute(conn)?;
+    Ok(())
+}
+
+pub(super) fn drop_if_empty(conn: &mut PgConnection, session_id: &str) -> Result<()> {
+    DropEmptyHead { session_id }.execute(conn)?;
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! Migrating a PostgreSQL database, and what is missing in one.
+
+use diesel::connection::SimpleConnection;
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sql_types::Bool;
+use diesel_migrations::MigrationHarness;
+
+use super::embedded::UP;
+use super::transaction;
+use crate::database::migrations::{MIGRATIONS, Migratable, __diesel_schema_migrations, migration_error, versions};
+use crate::database::{Lock, ready};
+use crate::error::{Error, Result};
+
+/// Nobody else may be creating the same tables at this moment, Diesel's own included.
+const ONE_AT_A_TIME: &str = "SELECT pg_advisory_xact_lock(475301)";
+
+impl Migratable for PgConnection {
+    fn bring_up_to_date(&mut self) -> Result<()> {
+        migrate(self)
+    }
+}
+
+pub(crate) fn migrate(conn: &mut PgConnection) -> Result<()> {
+    if is_current(conn)? {
+        return Ok(());
+    }
+    let migrated = ready(transaction::run(conn, Lock::Write, async |conn| {
+        conn.batch_execute(ONE_AT_A_TIME)?;
+        if is_current(conn)? {
+            return Ok(());
+        }
+        conn.run_pending_migrations(MIGRATIONS).map_err(migration_error)?;
+        if missing(conn, &WRITING)?.is_some() {
+            conn.batch_execute(UP)?;
+        }
+        Ok(())
+    }));
+    migrated.map_err(|error| match error {
+        Error::Database { source } => Error::Migration { source: Box::new(source) },
+        error => error,
+    })
+}
+
+/// Whether nothing is pending and the tables are what the bookkeeping says. Only reads.
+fn is_current(conn: &mut PgConnection) -> Result<bool> {
+    let is_kept = diesel::dsl::sql::<Bool>("to_regclass('__diesel_schema_migrations') IS NOT NULL");
+    if !diesel::select(is_kept).get_result::<bool>(conn)? {
+        return Ok(false);
+    }
+    let ours = versions::<Pg>()?;
+    let applied: i64 = __diesel_schema_migrations::table
+        .filter(__diesel_schema_migrations::version.eq_any(&ours))
+        .count()
+        .get_result(conn)?;
+    Ok(applied == ours.len() as i64 && missing(conn, &WRITING)?.is_none())
+}
+
+/// Whether a condition holds, and what is missing if not.
+type Needed = (&'static str, &'static str);
+
+/// What reading takes.
+pub(crate) const READING: [Needed; 2] = [
+    (
+        "(SELECT count(*) = 10 FROM pg_attribute WHERE attrelid = to_regclass('sessions') AND NOT attisdropped \
+          AND attname IN ('id', 'agent', 'agent_session_id', 'last_connection_id', 'created_at', 'destroyed_at', \
+          'sandbox_id', 'session_init_json', 'config_options_json', 'modes_json'))",
+        "there is no table sessions, or it lacks columns",
+    ),
+    (
+        "(SELECT count(*) = 7 FROM pg_attribute WHERE attrelid = to_regclass('events') AND NOT attisdropped \
+          AND (attname IN ('session_id', 'created_at', 'connection_id', 'sender', 'payload_json') \
+              OR attname = 'id' AND atttypid IN ('text'::regtype, 'varchar'::regtype) \
+              OR attname = 'event_index' AND attnotnull))",
+        "there is no table events, or its columns are those of an old version",
+    ),
+];
+
+/// What writing takes, and what makes reading fast.
+pub(crate) const WRITING: [Needed; 4] = [
+    READING[0],
+    READING[1],
+    ("to_regclass('event_heads') IS NOT NULL", "there is no table event_heads"),
+    (
+        "(to_regclass('idx_events_session_order') IS NOT NULL AND to_regclass('idx_sessions_order') IS NOT NULL \
+          AND to_regclass('idx_sessions_agent') IS NOT NULL AND to_regclass('idx_sessions_sandbox') IS NOT NULL \
+          AND to_regclass('idx_sessions_live') IS NOT NULL AND to_regclass('idx_sessions_destroyed') IS NOT NULL)",
+        "an index is missing",
+    ),
+];
+
+/// The first thing that is missing.
+pub(crate) fn missing(conn: &mut PgConnection, needed: &[Needed]) -> Result<Option<&'static str>> {
+    for (condition, what) in needed {
+        if !diesel::select(diesel::dsl::sql::<Bool>(condition)).get_result::<bool>(conn)? {
+            return Ok(Some(what));
+        }
+    }
+    Ok(None)
+}
+
+/// Turns the JSONB columns of a database that the reference driver made into JSON, which holds every text as it is: what
+/// JSONB refuses (`\u0000`, half a surrogate pair), and from now on also what it changes (spaces, the order of keys,
+/// duplicate keys). Columns of another type stay.
+///
+/// It rewrites both tables and locks them meanwhile, in one transaction. The reference driver reads and writes JSON
+/// columns as it does JSONB ones. A connection, of this program or another, that has prepared a statement on these tables
+/// before reports `cached plan must not change result type` afterwards: replace it. A store replaces its own.
+///
+/// # Errors
+///
+/// [`Error::NotMigrated`] without the tables, [`Error::ReadOnly`] if the tables belong to another role,
+/// [`Error::Busy`] if others hold locks for longer than `lock_timeout`, and any other error from the database. Nothing
+/// was changed then.
+///
+/// ```no_run
+/// use agent_session_store::diesel::{Connection, PgConnection};
+///
+/// let mut conn = PgConnection::establish("postgres://localhost/app").unwrap();
+/// agent_session_store::convert_jsonb(&mut conn)?;
+/// # Ok::<(), agent_session_store::Error>(())
+/// ```
+pub fn convert_jsonb(conn: &mut PgConnection) -> Result<()> {
+    const COLUMNS: [(&str, &[&str]); 2] =
+        [("sessions", &["session_init_json", "config_options_json", "modes_json"]), ("events", &["payload_json"])];
+    ready(transaction::run(conn, Lock::Write, async |conn| {
+        for (table, columns) in COLUMNS {
+            let mut changes = Vec::new();
+            for column in columns {
+                let is_jsonb = format!(
+                    "EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attname = '{column}' \
+                     AND atttypid = 'jsonb'::regtype)"
+                );
+                if diesel::select(diesel::dsl::sql::<Bool>(&is_jsonb)).get_result(conn)? {
+                    changes.push(format!("ALTER COLUMN {column} TYPE JSON USING {column}::json"));
+                }
+            }
+            if !changes.is_empty() {
+                conn.batch_execute(&format!("ALTER TABLE {table} {}", changes.join(", ")))?;
+            }
+        }
+        Ok(())
+    }))
+}

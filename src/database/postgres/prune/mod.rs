@@ -1,0 +1,140 @@
+//! What a prune deletes: it finds rows without a lock, a bounded number at a time, and then deletes them by session and
+//! id.
+
+mod search;
+
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
+
+pub(super) use self::search::Search;
+use super::{heads, transaction};
+use crate::database::queries::HasRecord;
+use crate::database::statement::postgres_statement;
+use crate::database::{Deleted, Lock, ready};
+use crate::error::Result;
+use crate::model::report::PruneReport;
+use crate::model::retention::{PruneRequest, STEP_ROWS};
+
+/// Why a session or some of its events must be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    /// It was requested by id.
+    Named,
+    /// It is older than a given time.
+    Doomed,
+    /// Its events are older than a given time, and it has no record.
+    Orphans,
+    /// It has too many events.
+    Excess,
+}
+
+/// A place among a session's events: index and id.
+type EventPlace = (i64, String);
+
+/// Some events of one session.
+#[derive(Debug)]
+pub(crate) struct Finding {
+    session_id: String,
+    rule: Rule,
+    ids: Vec<String>,
+    /// Whether nothing to delete followed.
+    is_last: bool,
+}
+
+postgres_statement! {
+    IsDoomed { id: &'a str, destroyed_before: Option<i64>, created_before: Option<i64> } -> Bool,
+    "SELECT EXISTS (SELECT 1 FROM sessions WHERE id = " { id as Text }
+    " AND (destroyed_at < " { destroyed_before as Nullable<BigInt> }
+    " OR created_at < " { created_before as Nullable<BigInt> } "))"
+}
+
+postgres_statement! {
+    DeleteFound { session_id: &'a str, ids: &'a [String], before: Option<i64> },
+    "DELETE FROM events WHERE session_id = " { session_id as Text } " AND id = ANY (" { ids as Array<Text> } ") \
+     AND (" { before as Nullable<BigInt> } " IS NULL OR created_at < " { before as Nullable<BigInt> } ")"
+}
+
+postgres_statement! {
+    SomeIds { session_id: &'a str, most: i64 } -> Text,
+    "SELECT id FROM events WHERE session_id = " { session_id as Text } " LIMIT " { most as BigInt }
+}
+
+postgres_statement! {
+    /// Not while it has events: a trigger may keep them, or others may keep writing.
+    DeleteEmptySession { id: &'a str },
+    "DELETE FROM sessions WHERE id = " { id as Text }
+    " AND NOT EXISTS (SELECT 1 FROM events WHERE session_id = " { id as Text } ")"
+}
+
+/// Whether an age rule selects the session as it is now.
+fn is_doomed(conn: &mut PgConnection, request: &PruneRequest, id: &str) -> Result<bool> {
+    let &PruneRequest { destroyed_before, created_before, .. } = request;
+    Ok(IsDoomed { id, destroyed_before, created_before }.get_result(conn)?)
+}
+
+/// Deletes the rows of a finding, which are few enough to be deleted at once.
+pub(super) fn delete(conn: &mut PgConnection, request: &PruneRequest, finding: &Finding) -> Result<Deleted> {
+    let mut report = PruneReport::default();
+    let session_id = &*finding.session_id;
+    // The session may have changed since it was found.
+    let is_hit = match finding.rule {
+        Rule::Named | Rule::Excess => true,
+        Rule::Doomed => is_doomed(conn, request, session_id)?,
+        Rule::Orphans => !HasRecord { session_id }.get_result::<bool>(conn)?,
+    };
+    if !is_hit {
+        return Ok(Deleted { report, next_row: None });
+    }
+    let before = request.orphans_before.filter(|_| finding.rule == Rule::Orphans);
+    if !finding.ids.is_empty() {
+        report.events += DeleteFound { session_id, ids: &finding.ids, before }.execute(conn)? as u64;
+    }
+    let is_whole = finding.is_last && matches!(finding.rule, Rule::Named | Rule::Doomed);
+    if is_whole {
+        // Events that were appended meanwhile, up to one step of them.
+        let newcomers: Vec<String> = SomeIds { session_id, most: STEP_ROWS as i64 }.load(conn)?;
+        if !newcomers.is_empty() {
+            report.events += DeleteFound { session_id, ids: &newcomers, before: None }.execute(conn)? as u64;
+        }
+        // Triggers on its events may have changed it.
+        if finding.rule == Rule::Named || is_doomed(conn, request, session_id)? {
+            report.sessions += DeleteEmptySession { id: session_id }.execute(conn)? as u64;
+        }
+    }
+    if finding.is_last && finding.rule != Rule::Excess {
+        heads::drop_if_empty(conn, session_id)?;
+    }
+    Ok(Deleted { report, next_row: None })
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    sessions: i64,
+    #[diesel(sql_type = BigInt)]
+    events: i64,
+}
+
+/// What a prune would delete. A row taken by one rule is not counted for the next, so each row counts once.
+pub(super) fn dry_run(conn: &mut PgConnection, request: &PruneRequest) -> Result<PruneReport> {
+    ready(transaction::run(conn, Lock::Snapshot, async |conn| {
+        let doomed = "(s.id = ANY ($1) OR coalesce(s.destroyed_at < $2, false) OR coalesce(s.created_at < $3, false))";
+        let count: Count = diesel::sql_query(format!(
+            "WITH held AS (SELECT e.session_id, count(*) AS events, \
+                 e.session_id = ANY ($1) OR EXISTS (SELECT 1 FROM sessions AS s WHERE s.id = e.session_id AND {doomed}) AS goes, \
+                 count(*) FILTER (WHERE e.created_at < $4 \
+                     AND NOT EXISTS (SELECT 1 FROM sessions AS s WHERE s.id = e.session_id)) AS orphans \
+                 FROM events AS e GROUP BY e.session_id) \
+             SELECT (SELECT count(*) FROM sessions AS s WHERE {doomed}) AS sessions, \
+                 coalesce((SELECT sum(CASE WHEN goes THEN events \
+                     ELSE orphans + greatest(coalesce(events - orphans - $5, 0), 0) END) FROM held), 0)::bigint AS events"
+        ))
+        .bind::<Array<Text>, _>(&request.sessions)
+        .bind::<Nullable<BigInt>, _>(request.destroyed_before)
+        .bind::<Nullable<BigInt>, _>(request.created_before)
+        .bind::<Nullable<BigInt>, _>(request.orphans_before)
+        .bind::<Nullable<BigInt>, _>(request.max_events_per_session.map(i64::from))
+        .get_result(conn)?;
+        Ok(PruneReport { sessions: count.sessions as u64, events: count.events as u64 })
+    }))
+}

@@ -1,0 +1,215 @@
+//! Finds rows to delete, a bounded number at a time.
+//!
+//! It moves forward through the sessions and their events and never goes back. So it ends, and reads everything once,
+//! whatever happens to the rows that it found.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
+
+use super::{EventPlace, Finding, Rule};
+use crate::database::postgres::session_ids;
+use crate::database::statement::postgres_statement;
+use crate::error::Result;
+use crate::model::retention::{PruneRequest, STEP_ROWS};
+
+/// How long it searches at a time if it does not find enough before.
+const LOOK_TIME: Duration = Duration::from_millis(50);
+
+pub(crate) struct Search {
+    request: Arc<PruneRequest>,
+    rules: std::vec::IntoIter<Rule>,
+    stage: Option<Stage>,
+}
+
+/// One rule and its progress.
+struct Stage {
+    rule: Rule,
+    rest: Rest,
+    /// Sessions that were found but not examined yet.
+    sessions: VecDeque<String>,
+    session: Option<Visited>,
+}
+
+/// The sessions still to be found.
+enum Rest {
+    /// Records after this id.
+    Records(Option<String>),
+    /// Session ids of events after this one.
+    Ids(Option<String>),
+    Nothing,
+}
+
+/// The session being examined.
+struct Visited {
+    id: String,
+    after: Option<EventPlace>,
+    upto: Option<EventPlace>,
+}
+
+postgres_statement! {
+    DoomedAfter { after: Option<&'a str>, destroyed_before: Option<i64>, created_before: Option<i64> } -> Text,
+    "SELECT id FROM sessions WHERE (" { after as Nullable<Text> } " IS NULL OR id > " { after as Nullable<Text> } ") \
+     AND (destroyed_at < " { destroyed_before as Nullable<BigInt> }
+    " OR created_at < " { created_before as Nullable<BigInt> } ") ORDER BY id LIMIT 1000"
+}
+
+postgres_statement! {
+    /// The event that is followed by this many newer ones.
+    Boundary { session_id: &'a str, most: i64 } -> (BigInt, Text),
+    "SELECT event_index, id FROM events WHERE session_id = " { session_id as Text }
+    " ORDER BY event_index DESC, id COLLATE \"C\" DESC LIMIT 1 OFFSET " { most as BigInt }
+}
+
+postgres_statement! {
+    Places { session_id: &'a str, index: i64, id: &'a str, before: Option<i64>, most: i64 } -> (BigInt, Text, Bool),
+    "SELECT event_index, id, coalesce(created_at < " { before as Nullable<BigInt> } ", false) FROM events \
+     WHERE session_id = " { session_id as Text } " AND (event_index, id COLLATE \"C\") > (" { index as BigInt } ", "
+    { id as Text } ") ORDER BY event_index, id COLLATE \"C\" LIMIT " { most as BigInt }
+}
+
+postgres_statement! {
+    FirstPlaces { session_id: &'a str, before: Option<i64>, most: i64 } -> (BigInt, Text, Bool),
+    "SELECT event_index, id, coalesce(created_at < " { before as Nullable<BigInt> } ", false) FROM events \
+     WHERE session_id = " { session_id as Text } " ORDER BY event_index, id COLLATE \"C\" LIMIT " { most as BigInt }
+}
+
+impl Search {
+    pub(in crate::database::postgres) fn new(request: Arc<PruneRequest>) -> Self {
+        let mut rules = Vec::new();
+        if !request.sessions.is_empty() {
+            rules.push(Rule::Named);
+        }
+        if request.destroyed_before.is_some() || request.created_before.is_some() {
+            rules.push(Rule::Doomed);
+        }
+        if request.orphans_before.is_some() {
+            rules.push(Rule::Orphans);
+        }
+        if request.max_events_per_session.is_some() {
+            rules.push(Rule::Excess);
+        }
+        Self { request, rules: rules.into_iter(), stage: None }
+    }
+
+    /// Finds about this many rows to delete: perhaps none yet, and `None` once everything has been examined.
+    pub(in crate::database::postgres) fn look(
+        &mut self,
+        conn: &mut PgConnection,
+        rows: usize,
+    ) -> Result<Option<Vec<Finding>>> {
+        let began = Instant::now();
+        let (mut parts, mut found) = (Vec::new(), 0);
+        while found < rows && began.elapsed() < LOOK_TIME {
+            let Some(stage) = &mut self.stage else {
+                // The rows of one rule must be deleted before the next rule searches.
+                if !parts.is_empty() {
+                    break;
+                }
+                let Some(rule) = self.rules.next() else { return Ok(None) };
+                self.stage = Some(Stage::new(&self.request, rule));
+                continue;
+            };
+            if stage.next_session(conn, &self.request)? {
+                if let Some(part) = stage.look(conn, &self.request, (rows - found).min(STEP_ROWS))? {
+                    // A record costs as much as an event.
+                    found += part.ids.len() + 1;
+                    parts.push(part);
+                }
+            } else if !stage.find_sessions(conn, &self.request)? {
+                self.stage = None;
+            }
+        }
+        Ok(Some(parts))
+    }
+}
+
+impl Stage {
+    fn new(request: &PruneRequest, rule: Rule) -> Self {
+        let mut sessions = VecDeque::new();
+        let rest = match rule {
+            Rule::Named => {
+                sessions.extend(request.sessions.iter().cloned());
+                Rest::Nothing
+            }
+            Rule::Doomed => Rest::Records(None),
+            Rule::Orphans | Rule::Excess => Rest::Ids(None),
+        };
+        Self { rule, rest, sessions, session: None }
+    }
+
+    /// Finds more sessions that the rule may select, and returns whether there may be others.
+    fn find_sessions(&mut self, conn: &mut PgConnection, request: &PruneRequest) -> Result<bool> {
+        match &mut self.rest {
+            Rest::Nothing => return Ok(false),
+            Rest::Records(after) => {
+                let &PruneRequest { destroyed_before, created_before, .. } = request;
+                let doomed = DoomedAfter { after: after.as_deref(), destroyed_before, created_before };
+                let ids: Vec<String> = doomed.load(conn)?;
+                self.rest = ids.last().map_or(Rest::Nothing, |last| Rest::Records(Some(last.clone())));
+                self.sessions.extend(ids);
+            }
+            Rest::Ids(after) => {
+                let ids = session_ids::after(conn, after.as_deref())?;
+                self.rest = ids.last().map_or(Rest::Nothing, |(last, _)| Rest::Ids(Some(last.clone())));
+                let is_hit = |has_record: bool| self.rule == Rule::Excess || !has_record;
+                self.sessions.extend(ids.into_iter().filter(|(_, has_record)| is_hit(*has_record)).map(|(id, _)| id));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Starts on the next session that was found, if there is one.
+    fn next_session(&mut self, conn: &mut PgConnection, request: &PruneRequest) -> Result<bool> {
+        if self.session.is_some() {
+            return Ok(true);
+        }
+        while let Some(id) = self.sessions.pop_front() {
+            let upto = match (self.rule, request.max_events_per_session) {
+                (Rule::Excess, Some(most)) => {
+                    // Events appended meanwhile do not move it.
+                    let boundary = Boundary { session_id: &id, most: most.into() };
+                    let Some(boundary) = boundary.get_result::<EventPlace>(conn).optional()? else { continue };
+                    Some(boundary)
+                }
+                _ => None,
+            };
+            self.session = Some(Visited { id, after: None, upto });
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Examines the session further.
+    fn look(&mut self, conn: &mut PgConnection, request: &PruneRequest, rows: usize) -> Result<Option<Finding>> {
+        let Some(Visited { id, after, upto }) = self.session.take() else { return Ok(None) };
+        let is_by_age = self.rule == Rule::Orphans;
+        let (session_id, before, most) = (&*id, request.orphans_before.filter(|_| is_by_age), rows as i64);
+        let places: Vec<(i64, String, bool)> = match &after {
+            None => FirstPlaces { session_id, before, most }.load(conn)?,
+            Some((index, id)) => Places { session_id, index: *index, id, before, most }.load(conn)?,
+        };
+        let is_beyond = |(index, id, _): &(i64, String, bool)| {
+            upto.as_ref().is_some_and(|(last, last_id)| (*index, id) > (*last, last_id))
+        };
+        let is_last = places.len() < rows || places.iter().any(is_beyond);
+        let mut after = after;
+        let mut ids = Vec::with_capacity(places.len());
+        for place in places.into_iter().take_while(|place| !is_beyond(place)) {
+            let (index, id, is_old) = place;
+            if is_old || !is_by_age {
+                ids.push(id.clone());
+            }
+            after = Some((index, id));
+        }
+        let session_id = id.clone();
+        if !is_last {
+            self.session = Some(Visited { id, after, upto });
+        }
+        let is_nothing = ids.is_empty() && matches!(self.rule, Rule::Orphans | Rule::Excess);
+        Ok(Some(Finding { session_id, rule: self.rule, ids, is_last }).filter(|_| !is_nothing))
+    }
+}

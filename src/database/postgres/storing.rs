@@ -1,0 +1,84 @@
+//! Inserting and overwriting events, on a table whose key is the id and on one whose key is the session with the id: the
+//! statements name no key.
+
+use diesel::prelude::*;
+use diesel::sql_types::Bool;
+
+use crate::database::fields::Record;
+use crate::database::rows::{EventArrays, EventRow};
+use crate::database::statement::postgres_statement;
+use crate::error::Result;
+use crate::model::event::SessionEvent;
+
+postgres_statement! {
+    AddEvent { row: EventRow<&'a str> },
+    "INSERT INTO events (" [SessionEvent::COLUMNS] ") VALUES (" { row } ") ON CONFLICT DO NOTHING"
+}
+
+postgres_statement! {
+    AddEvents { rows: EventArrays<'a> },
+    "INSERT INTO events (" [SessionEvent::COLUMNS] ") SELECT * FROM unnest(" { rows } ") ON CONFLICT DO NOTHING"
+}
+
+postgres_statement! {
+    /// An insert that fails if there is such an event.
+    InsertEvent { row: EventRow<&'a str> },
+    "INSERT INTO events (" [SessionEvent::COLUMNS] ") VALUES (" { row } ")"
+}
+
+postgres_statement! {
+    /// Overwrites the session's event with this id.
+    OverwriteEvent { row: EventRow<&'a str> },
+    "UPDATE events AS old SET " [OVERWRITE] " FROM (SELECT " { row } ") AS new (" [SessionEvent::COLUMNS] ") \
+     WHERE old.session_id = new.session_id AND old.id = new.id"
+}
+
+postgres_statement! {
+    /// Overwrites the event with this id, and moves it to the session.
+    MoveEvent { row: EventRow<&'a str> },
+    "UPDATE events AS old SET session_id = new.session_id, " [OVERWRITE] " FROM (SELECT " { row } ") \
+     AS new (" [SessionEvent::COLUMNS] ") WHERE old.id = new.id"
+}
+
+/// All columns but the two that may be the key.
+const OVERWRITE: &str = "event_index = new.event_index, created_at = new.created_at, \
+    connection_id = new.connection_id, sender = new.sender, payload_json = new.payload_json";
+
+/// Whether the id alone is a key.
+const ID_IS_KEY: &str = "EXISTS (SELECT 1 FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid \
+         AND a.attnum = i.indkey[0] WHERE i.indrelid = to_regclass('events') AND i.indisunique AND i.indisvalid \
+         AND i.indpred IS NULL AND i.indnkeyatts = 1 AND a.attname = 'id')";
+
+/// Whether an id belongs to one event at most, and not to one event of each session.
+pub(super) fn id_is_key(conn: &mut PgConnection) -> Result<bool> {
+    Ok(diesel::select(diesel::dsl::sql::<Bool>(ID_IS_KEY)).get_result(conn)?)
+}
+
+/// Inserts an event if its id is new.
+pub(super) fn add_event(conn: &mut PgConnection, row: EventRow<&str>) -> Result<bool> {
+    Ok(AddEvent { row }.execute(conn)? > 0)
+}
+
+/// Inserts events, and returns whether all their ids were new.
+pub(super) fn add_events(conn: &mut PgConnection, rows: &[EventRow<&str>]) -> Result<bool> {
+    let rows = AddEvents { rows: rows.iter().cloned().collect() };
+    let count = rows.rows.id.len();
+    Ok(rows.execute(conn)? == count)
+}
+
+/// Overwrites an event, or inserts it if there is none after all.
+pub(super) fn put_event(conn: &mut PgConnection, row: EventRow<&str>) -> Result<()> {
+    // Whoever deletes and stores events of this id meanwhile can make every one of these miss it, but not for long.
+    for _ in 0..3 {
+        let (overwrite, move_here) = (OverwriteEvent { row: row.clone() }, MoveEvent { row: row.clone() });
+        if overwrite.execute(conn)? > 0
+            || id_is_key(conn)? && move_here.execute(conn)? > 0
+            || add_event(conn, row.clone())?
+        {
+            return Ok(());
+        }
+    }
+    // Another constraint keeps the event out, and says so.
+    let inserted = InsertEvent { row }.execute(conn)?;
+    if inserted > 0 { Ok(()) } else { Err(diesel::result::Error::NotFound.into()) }
+}

@@ -1,0 +1,9 @@
+//! The same verbs on PostgreSQL.
+#![cfg(feature = "postgres")]
+#![expect(clippy::unwrap_used, reason = "a test says what it expects")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+#[cfg(all(feature = "async", feature = "contract"))]
+mod contract;
