@@ -47,6 +47,44 @@ pub use diesel;
 #[expect(missing_docs, reason = "printed by the diesel CLI")]
 pub mod schema;
 
+/// Lets your tables appear in one query with [`schema::sessions`] and [`schema::events`], for joins and subqueries.
+///
+/// It takes the place of Diesel's [`allow_tables_to_appear_in_same_query!`](diesel::allow_tables_to_appear_in_same_query),
+/// which cannot speak for a table of another crate once Diesel is built with PostgreSQL. Your own tables among each other
+/// still need Diesel's.
+///
+/// ```
+/// use agent_session_store::diesel::{self, prelude::*};
+/// use agent_session_store::schema::{events, sessions};
+///
+/// diesel::table! {
+///     projects (id) {
+///         id -> BigInt,
+///         session_id -> Text,
+///     }
+/// }
+/// diesel::joinable!(projects -> sessions (session_id));
+/// agent_session_store::allow_joins!(projects);
+///
+/// # fn main() {
+/// let query = projects::table.inner_join(sessions::table).select((projects::id, sessions::agent));
+/// let started = projects::table.filter(diesel::dsl::exists(events::table.filter(events::session_id.eq(projects::session_id))));
+/// # let _ = diesel::debug_query::<diesel::sqlite::Sqlite, _>(&query);
+/// # let _ = diesel::debug_query::<diesel::sqlite::Sqlite, _>(&started);
+/// # }
+/// ```
+#[macro_export]
+macro_rules! allow_joins {
+    ($($table:ident),+ $(,)?) => {
+        $(
+            impl $crate::diesel::query_source::TableNotEqual<$crate::schema::sessions::table> for $table::table {}
+            impl $crate::diesel::query_source::TableNotEqual<$table::table> for $crate::schema::sessions::table {}
+            impl $crate::diesel::query_source::TableNotEqual<$crate::schema::events::table> for $table::table {}
+            impl $crate::diesel::query_source::TableNotEqual<$table::table> for $crate::schema::events::table {}
+        )+
+    };
+}
+
 #[cfg(feature = "contract")]
 pub mod contract;
 mod database;

@@ -3,7 +3,8 @@
 
 /// Passes the table to a macro, after any tokens of the caller's:
 ///
-/// - `read` verbs change nothing, `write` verbs are one atomic write, and `steps` verbs are several writes,
+/// - `read` verbs change nothing, `write` verbs are one atomic write, `rows` verbs are writes of nothing but rows, and
+///   `steps` verbs are several writes,
 /// - a `ref` argument is passed by reference, its type written without the `&`, a `val` argument by value,
 /// - the three strings are the example: the code before the call, the arguments, and the code after it. It can use a
 ///   session `session-1` with one event, and the functions `session(id)`, `event(id, index)` and `new_event(id)`.
@@ -65,7 +66,7 @@ macro_rules! verbs {
             /// # Errors
             ///
             /// Any error from the database; nothing was written then.
-            write insert_event(ref event: SessionEvent) -> ():
+            rows insert_event(ref event: SessionEvent) -> ():
                 "", r#"&event("event-2", 2)"#, "";
 
             /// Upserts several events, of one session or many, atomically: inserts each one, or overwrites every column
@@ -76,7 +77,7 @@ macro_rules! verbs {
             /// # Errors
             ///
             /// Any error from the database; none of the events was written then.
-            write insert_events(ref events: [SessionEvent]) -> ():
+            rows insert_events(ref events: [SessionEvent]) -> ():
                 "", r#"&[event("event-2", 2), event("event-3", 3)]"#, "";
 
             /// Appends events to a session and returns the indexes assigned to them, in order: they continue from the
@@ -95,7 +96,7 @@ macro_rules! verbs {
             ///
             /// [`Error::EventIdTaken`](crate::Error::EventIdTaken) if an id is already stored with other content or in
             /// another session, and any other error from the database; nothing was written then.
-            write append_events(ref session_id: str, ref events: [NewEvent]) -> Vec<i64>:
+            rows append_events(ref session_id: str, ref events: [NewEvent]) -> Vec<i64>:
                 "let indexes = ", r#""session-1", &[new_event("a"), new_event("b")]"#, "assert_eq!(indexes, [2, 3]);";
 
             /// Like [`append_events`](Self::append_events), but only if the session still ends at `last_index`; pass 0
@@ -106,7 +107,7 @@ macro_rules! verbs {
             ///
             /// [`Error::AppendConflict`](crate::Error::AppendConflict), which says where the session ends, and the
             /// errors of [`append_events`](Self::append_events).
-            write append_events_after(ref session_id: str, val last_index: i64, ref events: [NewEvent]) -> Vec<i64>:
+            rows append_events_after(ref session_id: str, val last_index: i64, ref events: [NewEvent]) -> Vec<i64>:
                 "let indexes = ", r#""session-1", 1, &[new_event("a")]"#, "assert_eq!(indexes, [2]);";
 
             /// Returns the greatest event index in a session, with a single index seek, or `None` if the session has no

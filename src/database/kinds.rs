@@ -169,10 +169,7 @@ pub struct Optional<K>(K);
 
 impl<K> Kind for Optional<K>
 where
-    K: Kind<
-            Sql: SqlType<IsNull = is_nullable::NotNull>,
-            Bound: SqlType<IsNull = is_nullable::NotNull>,
-        >,
+    K: Kind<Sql: SqlType<IsNull = is_nullable::NotNull>, Bound: SqlType<IsNull = is_nullable::NotNull>>,
     Nullable<K::Sql>: SingleValue + TypedExpressionType,
     Nullable<K::Bound>: SingleValue,
 {

@@ -32,6 +32,11 @@ pub struct Migrations(());
 
 /// A connection whose database can be migrated: an `SqliteConnection`, a `PgConnection`, or one of these from a pool of
 /// `diesel::r2d2`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be migrated",
+    note = "it takes an `SqliteConnection` or, with the feature `postgres`, a `PgConnection`",
+    note = "a pooled connection dereferences to one of these: `migrate(&mut *conn)`"
+)]
 pub trait Migratable {
     #[doc(hidden)]
     fn bring_up_to_date(&mut self) -> Result<()>;

@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 use self::rows::{EventRow, SessionRow};
 use crate::error::{Error, Result};
 use crate::model::event::{NewEvent, SessionEvent};
+use crate::model::json::Json;
 use crate::model::listing::Listing;
 use crate::model::page::ListPage;
 use crate::model::report::{CheckReport, PruneReport, SessionStats, Stats};
@@ -75,6 +76,8 @@ pub(crate) trait Database: Sized {
     /// The event with this id. Where ids are unique only within a session, first the one in this session.
     async fn event(&mut self, id: &str, session_id: &str) -> Result<Option<SessionEvent>>;
     async fn events(&mut self, listing: &Listing<'_, EventFilter>) -> Result<ListPage<SessionEvent>>;
+    /// A payload's text as the database keeps it.
+    async fn as_kept(&mut self, payload: &Json) -> Result<Json>;
     /// The session of the event with this id. Where ids are unique only within a session, first this one.
     async fn session_of_event(&mut self, id: &str, session_id: &str) -> Result<Option<String>>;
     async fn last_index(&mut self, session_id: &str) -> Result<Option<i64>>;

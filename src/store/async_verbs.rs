@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use super::async_events::AsyncEvents;
 use super::asynchronous::AsyncSessionStore;
+use super::engine::{StoreEngine, on_engine};
+use super::writer::row_writes;
 use crate::driver::SessionPersistDriver;
 use crate::error::Result;
 use crate::verbs::*;
@@ -84,10 +86,18 @@ macro_rules! print {
 /// One call of a verb, with copies of its arguments.
 macro_rules! forward {
     (read $store:ident, $verb:ident($($how:ident $argument:ident),*)) => {
-        $store.read(move |conn| conn.$verb($(from_owned!($how $argument)),*)).await
+        $store
+            .read(move |engine| on_engine!(engine, engine => engine.read(|conn| conn.$verb($(from_owned!($how $argument)),*))))
+            .await
     };
     (write $store:ident, $verb:ident($($how:ident $argument:ident),*)) => {
-        $store.write(move |conn| conn.$verb($(from_owned!($how $argument)),*)).await
+        on_engine!($store.engine(), engine => {
+            let write = move |conn: &mut _| SessionPersistDriver::$verb(conn, $(from_owned!($how $argument)),*);
+            engine.writer().write_queued(write).await
+        })
+    };
+    (rows $store:ident, $verb:ident($($how:ident $argument:ident),*)) => {
+        on_engine!($store.engine(), engine => engine.writer().write_queued(row_writes::$verb($($argument),*)).await)
     };
     (steps $store:ident, $verb:ident($($how:ident $argument:ident),*)) => {{
         let store = $store.store.clone();

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use super::blocking::{OpenStore, SessionStore};
 use super::builder::SessionStoreBuilder;
-use super::engine::{Connection, Engine, StoreEngine};
+use super::engine::Engine;
 use super::reentrance::{Activity, is_inside, refuse};
 use super::workers::Workers;
 use crate::error::Result;
@@ -88,6 +88,23 @@ impl AsyncSessionStore {
         SessionStore::builder().open_async(path).await
     }
 
+    /// See [`SessionStore::connect`].
+    ///
+    /// # Errors
+    ///
+    /// See [`SessionStore::connect`].
+    ///
+    /// ```
+    /// # use agent_session_store::AsyncSessionStore;
+    /// # async fn example() -> Result<(), agent_session_store::Error> {
+    /// let store = AsyncSessionStore::connect("postgres://localhost/app").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect(url: impl Into<String>) -> Result<Self> {
+        SessionStore::builder().connect_async(url).await
+    }
+
     /// See [`SessionStore::open_in_memory`].
     ///
     /// # Errors
@@ -122,27 +139,20 @@ impl AsyncSessionStore {
         self.threads.closing.run(move || store.close()).await
     }
 
-    fn engine(&self) -> &Engine {
+    pub(super) fn engine(&self) -> &Engine {
         &self.store.0.engine
     }
 
     pub(super) async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Engine) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         if is_inside(self.engine().id(), &[Activity::Reading, Activity::Writing]) {
-            return self.engine().read(work);
+            return work(self.engine());
         }
         // Not the store itself, which closes when its last clone is dropped.
         let open = Arc::<OpenStore>::clone(&self.store.0);
-        self.threads.reading.run(move || open.engine.read(work)).await
-    }
-
-    pub(super) async fn write<T: Send + 'static>(
-        &self,
-        work: impl FnMut(&mut Connection) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        self.engine().writer().write_queued(work).await
+        self.threads.reading.run(move || work(&open.engine)).await
     }
 
     /// Runs a long operation on one of these threads. Inside another call it runs right here, since the thread of that
@@ -200,6 +210,24 @@ impl SessionStoreBuilder {
         let path = path.into();
         OPENING.run(move || self.open(path)).await.map(AsyncSessionStore::from)
     }
+
+    /// Like [`connect`](SessionStoreBuilder::connect), but without blocking a thread of the runtime.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect`](SessionStoreBuilder::connect).
+    ///
+    /// ```
+    /// # use agent_session_store::SessionStore;
+    /// # async fn example() -> Result<(), agent_session_store::Error> {
+    /// let store = SessionStore::builder().schema("tenant_7").connect_async("postgres://localhost/app").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect_async(self, url: impl Into<String>) -> Result<AsyncSessionStore> {
+        let url = url.into();
+        OPENING.run(move || self.connect(&url)).await.map(AsyncSessionStore::from)
+    }
 }
 
 #[cfg(test)]
@@ -221,7 +249,7 @@ mod tests {
         let read = {
             let store = store.clone();
             async move {
-                let work = move |_: &mut Connection| Ok((begin.send(()).unwrap(), released.recv().unwrap()));
+                let work = move |_: &Engine| Ok((begin.send(()).unwrap(), released.recv().unwrap()));
                 store.read(work).await
             }
         };

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::engine::{Engine, StoreEngine};
+use super::engine::Engine;
 use super::reentrance::{ANYTHING, Activity, ActivityGuard, is_inside, refuse};
 use crate::error::Result;
 
@@ -98,6 +98,23 @@ impl SessionStore {
     /// ```
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::builder().open(path)
+    }
+
+    /// Opens what a URL names, with the defaults of [`SessionStore::builder`]: `postgres://…` is a PostgreSQL database
+    /// (feature `postgres`), `sqlite:…` or a path is a file. So an application that outgrows its file changes its URL.
+    /// [`SessionStoreBuilder::connect`](crate::SessionStoreBuilder::connect) describes the forms of a URL.
+    ///
+    /// # Errors
+    ///
+    /// See [`SessionStoreBuilder::connect`](crate::SessionStoreBuilder::connect).
+    ///
+    /// ```
+    /// # use agent_session_store::SessionStore;
+    /// let store = SessionStore::connect("sqlite::memory:")?;
+    /// # Ok::<(), agent_session_store::Error>(())
+    /// ```
+    pub fn connect(url: &str) -> Result<Self> {
+        Self::builder().connect(url)
     }
 
     /// Opens a database in memory that lives as long as the store, for tests.

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::path::Path;
 
 use super::blocking::SessionStore;
-use super::engine::{Engine, StoreEngine};
+use super::engine::{Engine, StoreEngine, on_engine};
+use super::writer::row_writes;
 use crate::driver::{FileMaintenance, SessionPersistDriver};
 use crate::error::Result;
 use crate::verb;
@@ -39,13 +40,13 @@ macro_rules! print {
 
             documented! { export on store {
                 pub fn export<'a, W: Write>(&self, writer: W, export: impl Into<Export<'a>>) -> Result<Progress> {
-                    self.engine().export(writer, export.into())
+                    on_engine!(self.engine(), engine => engine.export(writer, export.into()))
                 }
             } }
 
             documented! { import on store {
                 pub fn import<'a>(&self, lines: impl ImportSource<'a>) -> Result<Progress> {
-                    self.engine().import(lines.into_import())
+                    on_engine!(self.engine(), engine => engine.import(lines.into_import()))
                 }
             } }
 
@@ -104,19 +105,25 @@ macro_rules! print {
 /// One call of a verb. A write borrows its arguments if the connection is free, and queues a copy of them if not.
 macro_rules! forward {
     (read $store:ident, $verb:ident($($how:ident $argument:ident),*)) => {
-        $store.engine().read(|conn| conn.$verb($($argument),*))
+        on_engine!($store.engine(), engine => engine.read(|conn| conn.$verb($($argument),*)))
     };
     (write $store:ident, $verb:ident($($how:ident $argument:ident),*)) => {
-        $store.engine().write(
+        on_engine!($store.engine(), engine => engine.write(
             |conn| conn.$verb($($argument),*),
             || {
                 $(let $argument = $argument.to_owned();)*
-                move |conn| conn.$verb($(from_owned!($how $argument)),*)
+                move |conn: &mut _| SessionPersistDriver::$verb(conn, $(from_owned!($how $argument)),*)
             },
-        )
+        ))
+    };
+    (rows $store:ident, $verb:ident($($how:ident $argument:ident),*)) => {
+        on_engine!($store.engine(), engine => engine.write(
+            |conn| conn.$verb($($argument),*),
+            || row_writes::$verb($($argument.to_owned()),*),
+        ))
     };
     (steps $store:ident, $verb:ident($($how:ident $argument:ident),*)) => {
-        $store.engine().$verb($($argument),*)
+        on_engine!($store.engine(), engine => engine.$verb($($argument),*))
     };
 }
 

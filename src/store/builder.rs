@@ -189,6 +189,48 @@ impl SessionStoreBuilder {
         Engine::open(path.as_ref(), self.0).map(SessionStore::over)
     }
 
+    /// The PostgreSQL schema with the tables, created if it does not exist. Default: the one that the server's
+    /// `search_path` says, usually `public`. A store uses this schema and no other, so tenants with a schema each are
+    /// kept apart. A file has no schemas.
+    ///
+    /// ```
+    /// # use agent_session_store::SessionStore;
+    /// let builder = SessionStore::builder().schema("tenant_7");
+    /// ```
+    pub fn schema(mut self, name: impl Into<String>) -> Self {
+        self.0.schema = Some(name.into());
+        self
+    }
+
+    /// Opens what a URL names, and [migrates](crate::migrate) it if necessary:
+    ///
+    /// - `postgres://user:password@host:port/database?sslmode=verify-full`, with all the parameters that libpq knows,
+    ///   also as `postgresql://`: a PostgreSQL database (feature `postgres`).
+    /// - `sqlite:path`, `sqlite:///path`, or a path: a file, as by [`open`](Self::open).
+    ///
+    /// On PostgreSQL, [`busy_timeout`](Self::busy_timeout) is the server's `lock_timeout`,
+    /// [`durability`](Self::durability) its `synchronous_commit`, and the options about the file do not apply. The
+    /// store has one writing connection and up to [`readers`](Self::readers) reading ones. A connection that is lost is
+    /// replaced by the next call.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Open`](crate::Error::Open) if the server refuses the connection, and says why (its message may be in the
+    /// server's language), [`Error::Unsupported`](crate::Error::Unsupported) without the feature,
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly) if the role must not create the tables that are missing, and the errors
+    /// of [`open`](Self::open) and [`migrate`](crate::migrate).
+    ///
+    /// ```
+    /// # use agent_session_store::SessionStore;
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let url = format!("sqlite://{}", folder.path().join("sessions.db").display());
+    /// let store = SessionStore::builder().readers(8).connect(&url)?;
+    /// # Ok::<(), agent_session_store::Error>(())
+    /// ```
+    pub fn connect(self, url: &str) -> Result<SessionStore> {
+        Engine::connect(url, self.0).map(SessionStore::over)
+    }
+
     /// Opens a database in memory that lives as long as the store, for tests. All calls share one connection.
     /// [`read_only`](Self::read_only) has no effect.
     ///

@@ -59,6 +59,7 @@ pub(super) struct Options {
     pub(super) file_mode: u32,
     pub(super) log_size_limit: u64,
     pub(super) auto_checkpoint: bool,
+    pub(super) schema: Option<String>,
 }
 
 impl Default for Options {
@@ -73,6 +74,7 @@ impl Default for Options {
             file_mode: 0o600,
             log_size_limit: 64 << 20,
             auto_checkpoint: true,
+            schema: None,
         }
     }
 }

@@ -5,6 +5,19 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use super::reentrance::{Activity, ActivityGuard, StoreId, is_inside};
 use crate::error::{Error, Result};
 
+/// A connection that can be in a pool.
+pub(super) trait Lendable {
+    /// Whether it can be used, after it was idle.
+    fn can_be_lent(&mut self) -> bool {
+        true
+    }
+
+    /// Whether the next reader can have it.
+    fn can_be_kept(&mut self) -> bool {
+        true
+    }
+}
+
 pub(super) struct ReaderPool<C> {
     id: StoreId,
     limit: usize,
@@ -26,7 +39,7 @@ struct Pool<C> {
     is_closed: bool,
 }
 
-impl<C> ReaderPool<C> {
+impl<C: Lendable> ReaderPool<C> {
     pub(super) fn new(id: StoreId, limit: usize, open: impl Fn() -> Result<C> + Send + Sync + 'static) -> Self {
         let pool = Pool { idle: Vec::new(), in_use: 0, aside: 0, waiting: 0, is_closed: false };
         Self { id, limit, open: Box::new(open), pool: Mutex::new(pool), freed: Condvar::new() }
@@ -80,6 +93,7 @@ impl<C> ReaderPool<C> {
         drop(pool);
         let _inside = ActivityGuard::enter(self.id, Activity::Reading);
         let mut loan = Loan { readers: self, connection, counts };
+        loan.connection.take_if(|connection| !connection.can_be_lent());
         let connection = match &mut loan.connection {
             Some(connection) => connection,
             empty => empty.insert((self.open)()?),
@@ -110,14 +124,17 @@ impl<C> ReaderPool<C> {
 }
 
 /// A connection on loan. If its user panics, it is closed instead of returned, since its state is unknown.
-struct Loan<'a, C> {
+struct Loan<'a, C: Lendable> {
     readers: &'a ReaderPool<C>,
     connection: Option<C>,
     counts: bool,
 }
 
-impl<C> Drop for Loan<'_, C> {
+impl<C: Lendable> Drop for Loan<'_, C> {
     fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.connection.take_if(|connection| !connection.can_be_kept());
+        }
         let mut pool = self.readers.pool();
         let room = self.readers.limit + usize::from(self.counts);
         if !pool.is_closed && !std::thread::panicking() && pool.idle.len() + pool.in_use < room {

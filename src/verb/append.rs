@@ -50,7 +50,9 @@ async fn append<D: Database>(
                 None if next.is_none() => return Err(Error::IndexesExhausted { session_id: session_id.to_owned() }),
                 stored => stored.ok_or(diesel::result::Error::NotFound)?,
             };
-            if !is_stored_as(event, &stored, session_id) {
+            if !is_stored_as(event, &stored, session_id)
+                || event.payload != stored.payload && db.as_kept(&event.payload).await? != stored.payload
+            {
                 return Err(Error::EventIdTaken { id: stored.id, session_id: stored.session_id });
             }
             indexes.push(stored.event_index);
@@ -69,10 +71,10 @@ async fn append<D: Database>(
     .await
 }
 
+/// Whether the event is the stored one, but for its payload.
 fn is_stored_as(new: &NewEvent, stored: &SessionEvent, session_id: &str) -> bool {
     stored.session_id == session_id
         && stored.created_at.timestamp_millis() == new.created_at.timestamp_millis()
         && stored.connection_id == new.connection_id
         && stored.sender == new.sender
-        && stored.payload == new.payload
 }

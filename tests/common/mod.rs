@@ -16,6 +16,7 @@ pub mod random;
 pub mod reference;
 pub mod rows;
 pub mod samples;
+pub mod steps;
 #[cfg(feature = "async")]
 pub mod tasks;
 pub mod walk;

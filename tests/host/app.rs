@@ -22,9 +22,7 @@ diesel::table! {
 }
 
 diesel::joinable!(projects -> sessions (session_id));
-// In pairs: the macro cannot speak for two tables of another crate.
-diesel::allow_tables_to_appear_in_same_query!(projects, sessions);
-diesel::allow_tables_to_appear_in_same_query!(projects, events);
+agent_session_store::allow_joins!(projects);
 
 #[derive(Debug, PartialEq, Insertable, Queryable, Selectable)]
 struct Project {

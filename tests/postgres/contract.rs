@@ -1,8 +1,9 @@
-//! Proves that a connection to PostgreSQL keeps the crate's contract.
+//! Proves that connection, store and async store keep the crate's contract on PostgreSQL.
 
-use agent_session_store::contract;
+use agent_session_store::{AsyncSessionStore, SessionStore, contract};
 
 use crate::common::PgDb;
+use crate::common::tasks::Tasks;
 
 #[test]
 fn a_connection_keeps_it() {
@@ -10,18 +11,17 @@ fn a_connection_keeps_it() {
     contract::check(|| db.connect_to_schema());
 }
 
-/// Every verb in a transaction of the caller's, which stays usable whatever a verb refuses.
 #[test]
-fn a_connection_in_a_transaction_keeps_it() {
-    use agent_session_store::diesel::connection::SimpleConnection;
+fn a_store_keeps_it() {
     let Some(db) = PgDb::new() else { return };
-    for level in ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"] {
-        contract::check(|| {
-            use agent_session_store::diesel::connection::{AnsiTransactionManager, TransactionManager};
-            let mut conn = db.connect_to_schema();
-            conn.batch_execute(&format!("SET default_transaction_isolation TO '{level}'")).unwrap();
-            AnsiTransactionManager::begin_transaction(&mut conn).unwrap();
-            conn
-        });
-    }
+    contract::check(|| SessionStore::builder().schema(db.schema()).connect(&db.url()).unwrap());
+}
+
+#[test]
+fn an_async_store_keeps_it() {
+    let Some(db) = PgDb::new() else { return };
+    contract::check(|| {
+        let store = SessionStore::builder().schema(db.schema()).connect(&db.url()).unwrap();
+        Tasks::of(AsyncSessionStore::from(store))
+    });
 }

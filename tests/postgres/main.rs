@@ -7,3 +7,5 @@ mod common;
 
 #[cfg(all(feature = "async", feature = "contract"))]
 mod contract;
+#[cfg(feature = "async")]
+mod model;

@@ -92,9 +92,13 @@ pub(crate) fn append_all(conn: &mut PgConnection, all: &[Appending<'_>]) -> Resu
             (Some(_), _) => return Ok(None),
         }
         firsts.push((place, counts[place]));
-        new.extend(appending.events.iter().zip(counts[place] + 1..).map(|(event, index)| {
-            EventRow::appended(event, appending.session_id, index)
-        }));
+        new.extend(
+            appending
+                .events
+                .iter()
+                .zip(counts[place] + 1..)
+                .map(|(event, index)| EventRow::appended(event, appending.session_id, index)),
+        );
         counts[place] += appending.events.len() as i64;
     }
     let append = Append { new, sessions: &sessions, counts: &counts, expected: &expected };
@@ -109,6 +113,8 @@ pub(crate) fn append_all(conn: &mut PgConnection, all: &[Appending<'_>]) -> Resu
         Err(Error::Database { source: DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _) }) => {
             return Ok(None);
         }
+        // Whatever is wrong with one of them, its own append finds out.
+        Err(error) if all.len() > 1 && !matches!(error, Error::Disconnected { .. }) => return Ok(None),
         ends => ends?,
     };
     if ends.is_empty() {

@@ -60,11 +60,8 @@ pub(super) fn check(conn: &mut PgConnection) -> Result<CheckReport> {
              GROUP BY session_id, event_index HAVING count(*) > 1 LIMIT {MOST}"
         ))
         .load(conn)?;
-        let duplicate = |DuplicateIndexRow { session_id, event_index, events }| DuplicateIndex {
-            session_id,
-            event_index,
-            events,
-        };
+        let duplicate =
+            |DuplicateIndexRow { session_id, event_index, events }| DuplicateIndex { session_id, event_index, events };
         report.duplicate_indexes = duplicates.into_iter().map(duplicate).collect();
         report.has_events_legacy =
             diesel::select(diesel::dsl::sql::<Bool>("to_regclass('events_legacy') IS NOT NULL")).get_result(conn)?;

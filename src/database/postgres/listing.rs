@@ -51,7 +51,9 @@ pub(super) fn list<F: Listed>(conn: &mut PgConnection, listing: &Listing<'_, F>)
     let mut place = match listing.after {
         None => None,
         Some(Position::Row { key, id }) => Some((*key, id.clone())),
-        Some(Position::Odd(_)) => return Err(Error::InvalidCursor { reason: "it belongs to another kind of database" }),
+        Some(Position::Odd(_)) => {
+            return Err(Error::InvalidCursor { reason: "it belongs to another kind of database" });
+        }
     };
     let mut items: Vec<F::Record> = Vec::with_capacity(listing.room());
     let mut bytes = 0_usize;

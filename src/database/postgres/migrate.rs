@@ -8,7 +8,7 @@ use diesel_migrations::MigrationHarness;
 
 use super::embedded::UP;
 use super::transaction;
-use crate::database::migrations::{MIGRATIONS, Migratable, __diesel_schema_migrations, migration_error, versions};
+use crate::database::migrations::{__diesel_schema_migrations, MIGRATIONS, Migratable, migration_error, versions};
 use crate::database::{Lock, ready};
 use crate::error::{Error, Result};
 

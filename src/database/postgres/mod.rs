@@ -25,6 +25,8 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 
 pub(crate) use self::append::{Appending, append_all};
+pub(crate) use self::storing::{Stored, insert_all};
+use super::kinds::JsonText;
 use super::queries::{
     CountEvents, DeleteEvents, DeleteSession, EventById, MarkDestroyed, PutSession, SessionById, SessionExists,
     SessionOfEvent,
@@ -35,6 +37,7 @@ use super::{Database, Deleted, Lock};
 use crate::database::fields::Record;
 use crate::error::{Error, Result};
 use crate::model::event::{NewEvent, SessionEvent};
+use crate::model::json::Json;
 use crate::model::listing::Listing;
 use crate::model::page::ListPage;
 use crate::model::report::{CheckReport, PruneReport, SessionStats, Stats};
@@ -58,6 +61,14 @@ postgres_statement! {
     EventInSession { id: &'a str, session_id: &'a str } -> events::SqlType,
     "SELECT " [SessionEvent::COLUMNS] " FROM events WHERE id = " { id as Text } " AND session_id = "
     { session_id as Text }
+}
+
+postgres_statement! {
+    /// The text that a payload has once it is stored: JSONB has its own.
+    AsKept { payload: &'a str } -> Text,
+    "SELECT CASE WHEN EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('events') \
+     AND attname = 'payload_json' AND atttypid = 'jsonb'::regtype) THEN p.json::jsonb::text ELSE p.json::text END \
+     FROM (SELECT " { payload as JsonText } " AS json) AS p"
 }
 
 /// The id and the index of a session's last event.
@@ -109,6 +120,10 @@ impl Database for PgConnection {
 
     async fn events(&mut self, listing: &Listing<'_, EventFilter>) -> Result<ListPage<SessionEvent>> {
         listing::list(self, listing)
+    }
+
+    async fn as_kept(&mut self, payload: &Json) -> Result<Json> {
+        Json::parse(AsKept { payload: payload.get() }.get_result::<String>(self)?)
     }
 
     async fn session_of_event(&mut self, id: &str, session_id: &str) -> Result<Option<String>> {

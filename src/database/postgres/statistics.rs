@@ -20,9 +20,8 @@ struct SessionStatsRow {
 
 pub(super) fn stats(conn: &mut PgConnection) -> Result<Stats> {
     ready(transaction::run(conn, Lock::Snapshot, async |conn| {
-        let mut number = |sql: &str| -> QueryResult<i64> {
-            diesel::select(diesel::dsl::sql::<BigInt>(sql)).get_result(conn)
-        };
+        let mut number =
+            |sql: &str| -> QueryResult<i64> { diesel::select(diesel::dsl::sql::<BigInt>(sql)).get_result(conn) };
         let sessions = number("(SELECT count(*) FROM sessions)")?;
         let events = number("(SELECT count(*) FROM events)")?;
         let bytes = number(
@@ -41,6 +40,7 @@ pub(super) fn session_stats(conn: &mut PgConnection) -> Result<Vec<SessionStats>
          GROUP BY session_id ORDER BY session_id COLLATE \"C\"",
     )
     .load(conn)?;
-    let stats = |SessionStatsRow { session_id, events, payload_bytes }| SessionStats { session_id, events, payload_bytes };
+    let stats =
+        |SessionStatsRow { session_id, events, payload_bytes }| SessionStats { session_id, events, payload_bytes };
     Ok(rows.into_iter().map(stats).collect())
 }

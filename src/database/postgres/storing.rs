@@ -4,10 +4,12 @@
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
+use super::transaction;
 use crate::database::fields::Record;
 use crate::database::rows::{EventArrays, EventRow};
 use crate::database::statement::postgres_statement;
-use crate::error::Result;
+use crate::database::{Lock, ready};
+use crate::error::{Error, Result};
 use crate::model::event::SessionEvent;
 
 postgres_statement! {
@@ -81,4 +83,26 @@ pub(super) fn put_event(conn: &mut PgConnection, row: EventRow<&str>) -> Result<
     // Another constraint keeps the event out, and says so.
     let inserted = InsertEvent { row }.execute(conn)?;
     if inserted > 0 { Ok(()) } else { Err(diesel::result::Error::NotFound.into()) }
+}
+
+/// What became of events that were to be inserted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stored {
+    All,
+    /// Not all ids were new.
+    Nothing,
+}
+
+/// Inserts events, if all their ids are new.
+pub(crate) fn insert_all(conn: &mut PgConnection, events: &[&SessionEvent]) -> Result<Stored> {
+    let inserted = ready(transaction::run(conn, Lock::Write, async |conn| {
+        let rows: Vec<EventRow<&str>> = events.iter().map(|event| EventRow::from(*event)).collect();
+        if add_events(conn, &rows)? { Ok(()) } else { Err(diesel::result::Error::RollbackTransaction.into()) }
+    }));
+    match inserted {
+        Ok(()) => Ok(Stored::All),
+        // Whatever is wrong with one of them, its own call finds out.
+        Err(Error::Disconnected { may_be_stored, source }) => Err(Error::Disconnected { may_be_stored, source }),
+        Err(_) => Ok(Stored::Nothing),
+    }
 }

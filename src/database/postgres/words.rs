@@ -12,12 +12,18 @@ const REFUSED: &str = "agent-session-store: ";
 const NOT_STORABLE: [(&str, &str); 10] = [
     ("invalid byte sequence for encoding \"UTF8\": 0x00", "PostgreSQL stores no NUL character in a text"),
     ("stack depth limit exceeded", "the JSON is nested more deeply than PostgreSQL's max_stack_depth allows"),
-    ("unsupported Unicode escape sequence", "the column is JSONB, which cannot hold \\u0000; a column of type JSON can"),
+    (
+        "unsupported Unicode escape sequence",
+        "the column is JSONB, which cannot hold \\u0000; a column of type JSON can",
+    ),
     (
         "invalid input syntax for type json",
         "the column is JSONB, which cannot hold half a surrogate pair; a column of type JSON can",
     ),
-    ("value overflows numeric format", "the column is JSONB, which cannot hold so large a number; a column of type JSON can"),
+    (
+        "value overflows numeric format",
+        "the column is JSONB, which cannot hold so large a number; a column of type JSON can",
+    ),
     ("string too long to represent as jsonb string", "the column is JSONB, which cannot hold so long a string"),
     ("total size of jsonb", "the column is JSONB, which cannot hold so large a value"),
     ("number of jsonb", "the column is JSONB, which cannot hold so many elements"),
@@ -50,7 +56,10 @@ fn recognise_state(source: DieselError) -> Error {
     let message = source.to_string();
     let begins = |beginnings: &[&str]| beginnings.iter().any(|beginning| message.starts_with(beginning));
     let contains = |parts: &[&str]| parts.iter().any(|part| message.contains(part));
-    if begins(&["relation \""]) && message.ends_with("does not exist") && contains(&["events\"", "sessions\"", "event_heads\""]) {
+    if begins(&["relation \""])
+        && message.ends_with("does not exist")
+        && contains(&["events\"", "sessions\"", "event_heads\""])
+    {
         Error::NotMigrated { source }
     } else if begins(&["canceling statement due to lock timeout", "deadlock detected", "could not obtain lock on"]) {
         Error::Busy { source }
@@ -60,7 +69,14 @@ fn recognise_state(source: DieselError) -> Error {
         Error::ReadOnly { source }
     } else if contains(&["No space left on device", "Disk quota exceeded"]) {
         Error::DiskFull { source }
-    } else if contains(&["server closed the connection unexpectedly", "no connection to the server", "terminating connection", "could not send data to server", "SSL connection has been closed unexpectedly", "connection not open"]) {
+    } else if contains(&[
+        "server closed the connection unexpectedly",
+        "no connection to the server",
+        "terminating connection",
+        "could not send data to server",
+        "SSL connection has been closed unexpectedly",
+        "connection not open",
+    ]) {
         Error::Disconnected { may_be_stored: true, source }
     } else {
         Error::Database { source }

@@ -7,7 +7,7 @@ use diesel::sqlite::Sqlite;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use super::adopt;
-use crate::database::migrations::{Migrations, __diesel_schema_migrations, versions};
+use crate::database::migrations::{__diesel_schema_migrations, Migrations, versions};
 use crate::error::Result;
 
 /// The migration that adopts what it finds.

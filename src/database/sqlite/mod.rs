@@ -34,9 +34,9 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sqlite::Sqlite;
 
+use self::event_statements::{AddEvent, LastEvent, PutEvent};
 pub(super) use self::place::is_odd_position;
 use super::columns::{Column, RowName, StoredText, Whole};
-use self::event_statements::{AddEvent, LastEvent, PutEvent};
 use super::queries::{
     CountEvents, DeleteEvents, DeleteSession, EventById, MarkDestroyed, PutSession, SessionById, SessionExists,
     SessionOfEvent,
@@ -46,6 +46,7 @@ use super::statement::Dialect;
 use super::{Database, Deleted, Lock};
 use crate::error::{Error, Result};
 use crate::model::event::{NewEvent, SessionEvent};
+use crate::model::json::Json;
 use crate::model::listing::Listing;
 use crate::model::page::ListPage;
 use crate::model::report::{CheckReport, PruneReport, SessionStats, Stats};
@@ -98,6 +99,10 @@ impl Database for SqliteConnection {
 
     async fn events(&mut self, listing: &Listing<'_, EventFilter>) -> Result<ListPage<SessionEvent>> {
         paging::list(self, listing)
+    }
+
+    async fn as_kept(&mut self, payload: &Json) -> Result<Json> {
+        Ok(payload.clone())
     }
 
     async fn session_of_event(&mut self, id: &str, _: &str) -> Result<Option<String>> {

@@ -1,7 +1,7 @@
 //! What a store needs from its engine.
 
 use std::fmt;
-use std::io::{BufRead, Write};
+use std::io::{self, BufRead};
 use std::sync::Arc;
 
 use crate::driver::SessionPersistDriver;
@@ -10,6 +10,7 @@ use crate::model::report::{Progress, PruneReport};
 use crate::model::retention::PruneRequest;
 use crate::model::transfer::{Export, Import};
 use crate::store::reentrance::StoreId;
+use crate::store::writer::row_writes::Write;
 use crate::store::writer::{GroupCommit, Writer};
 
 /// The connections of one store. Opening them, and file maintenance, are up to each engine.
@@ -32,14 +33,14 @@ pub(in crate::store) trait StoreEngine: Send + Sync + 'static {
     fn read<T>(&self, work: impl FnOnce(&mut Self::Connection) -> Result<T>) -> Result<T>;
 
     /// Exports on a separate connection, since the writer and the callbacks may use the store.
-    fn export(&self, writer: impl Write, export: Export<'_>) -> Result<Progress>;
+    fn export(&self, writer: impl io::Write, export: Export<'_>) -> Result<Progress>;
 
     /// Writes on this thread if nobody else is writing, otherwise through the queue. The write exists in two forms: one
     /// borrows the caller's data, the other has a copy that can wait.
     fn write<T, L>(&self, now: impl FnOnce(&mut Self::Connection) -> Result<T>, later: impl FnOnce() -> L) -> Result<T>
     where
         T: Send + 'static,
-        L: FnMut(&mut Self::Connection) -> Result<T> + Send + 'static,
+        L: Write<Self::Connection, Answer = T> + Send + 'static,
     {
         self.writer().write(now, later)
     }

@@ -2,6 +2,7 @@
 
 use super::group_commit::GroupCommit;
 use super::job::{Job, again};
+use super::row_writes::Rows;
 use crate::error::{Error, Result};
 
 /// The writing connection, or what is left of it.
@@ -66,12 +67,12 @@ impl<W: GroupCommit> CommitPoint<W> {
 
     /// Runs work that commits nothing.
     pub(super) fn read<T>(&mut self, work: impl FnOnce(&mut W::Connection) -> Result<T>) -> Result<T> {
-        self.using(|writer| work(writer.connection()), |_| false).unwrap_or(Err(Error::Closed))
+        self.using(|writer| run(writer, work), |_| false).unwrap_or(Err(Error::Closed))
     }
 
     /// Runs one write, which is its own transaction.
     pub(super) fn write<T>(&mut self, work: impl FnOnce(&mut W::Connection) -> Result<T>) -> Result<T> {
-        self.using(|writer| work(writer.connection()), Result::is_ok).unwrap_or(Err(Error::Closed))
+        self.using(|writer| run(writer, work), Result::is_ok).unwrap_or(Err(Error::Closed))
     }
 
     /// Writes a group: in one transaction if possible, otherwise each write by itself.
@@ -85,7 +86,10 @@ impl<W: GroupCommit> CommitPoint<W> {
         let mut jobs = group.iter_mut();
         while let Some(job) = jobs.next() {
             let attempt = |writer: &mut W| {
-                job.attempt(writer.connection());
+                match writer.make_ready() {
+                    Ok(()) => job.attempt(writer.connection()),
+                    Err(error) => job.fail(error),
+                }
                 job.is_done()
             };
             if self.using(attempt, |is_done| *is_done).is_none() {
@@ -107,22 +111,58 @@ impl<W: GroupCommit> CommitPoint<W> {
     }
 }
 
+fn run<W: GroupCommit, T>(writer: &mut W, work: impl FnOnce(&mut W::Connection) -> Result<T>) -> Result<T> {
+    writer.make_ready()?;
+    work(writer.connection())
+}
+
 fn write_together<W: GroupCommit>(writer: &mut W, group: &mut [Box<dyn Job<W::Connection>>]) -> Together {
-    if let Err(error) = writer.begin() {
+    if let Err(error) = writer.make_ready().and_then(|()| writer.begin()) {
         group.iter_mut().for_each(|job| job.fail(again(&error)));
         return Together::Failed;
     }
     let finished = writer.finish(|connection| {
-        let go_on = group.iter_mut().all(|job| {
-            job.attempt(connection);
-            W::can_go_on(connection, job.error())
-        });
+        let mut rest = &mut *group;
+        let mut go_on = true;
+        while go_on && !rest.is_empty() {
+            let (jobs, others) = rest.split_at_mut(if W::MERGES_ROWS { alike(rest) } else { rest.len() });
+            rest = others;
+            if W::MERGES_ROWS && jobs.len() > 1 && write_rows::<W>(connection, jobs)? {
+                continue;
+            }
+            go_on = jobs.iter_mut().all(|job| {
+                job.attempt(connection);
+                W::can_go_on(connection, job.error())
+            });
+        }
         // The error does not matter: each job finds out for itself.
         if go_on { Ok(()) } else { Err(Error::Panicked) }
     });
     match finished {
         Ok(()) if group.iter().any(|job| job.is_done()) => Together::Committed,
         Ok(()) => Together::Failed,
+        // Writing again could do harm: whether the first time counts is unknown.
+        Err(error @ Error::Disconnected { may_be_stored: true, .. }) => {
+            group.iter_mut().for_each(|job| job.fail(again(&error)));
+            Together::Failed
+        }
         Err(_) => Together::Undone,
     }
+}
+
+/// How many jobs at the front write rows of one kind; at least one.
+fn alike<C>(jobs: &[Box<dyn Job<C>>]) -> usize {
+    let Some(first) = jobs[0].rows() else { return 1 };
+    jobs.iter().take_while(|job| job.rows().is_some_and(|rows| rows.is_like(&first))).count()
+}
+
+/// Writes the jobs' rows at once, if that is possible.
+fn write_rows<W: GroupCommit>(
+    connection: &mut W::Connection,
+    jobs: &mut [Box<dyn Job<W::Connection>>],
+) -> Result<bool> {
+    let rows: Vec<Rows<'_>> = jobs.iter().filter_map(|job| job.rows()).collect();
+    let Some(written) = W::write_rows(connection, &rows)? else { return Ok(false) };
+    jobs.iter_mut().zip(written).for_each(|(job, indexes)| job.rows_written(indexes));
+    Ok(true)
 }

@@ -1,5 +1,6 @@
 //! What group commit needs from the writing connection, for any engine.
 
+use super::row_writes::Rows;
 use crate::error::{Error, Result};
 
 /// The writing connection, with whatever its engine keeps with it.
@@ -7,7 +8,21 @@ pub(in crate::store) trait GroupCommit: Send + 'static {
     /// What a write runs on.
     type Connection;
 
+    /// Whether [`write_rows`](Self::write_rows) is worth calling.
+    const MERGES_ROWS: bool = false;
+
     fn connection(&mut self) -> &mut Self::Connection;
+
+    /// Makes sure that the connection can be used, if that can be in doubt.
+    fn make_ready(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Writes the rows of several calls at once, in the transaction that is open, and returns the indexes of each call's.
+    /// `None` if that is not possible; then nothing of them was written.
+    fn write_rows(_: &mut Self::Connection, _: &[Rows<'_>]) -> Result<Option<Vec<Vec<i64>>>> {
+        Ok(None)
+    }
 
     /// Whether a transaction is open, or may be.
     fn is_in_transaction(&mut self) -> bool;

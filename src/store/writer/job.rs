@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
+use super::row_writes::{Rows, Write};
 use crate::error::{Error, Result};
 use crate::store::ticket::{Promise, Ticket, ticket};
 
@@ -11,6 +12,10 @@ use crate::store::ticket::{Promise, Ticket, ticket};
 pub(super) trait Job<C>: Send {
     /// Runs the write and keeps its result.
     fn attempt(&mut self, connection: &mut C);
+    /// What it writes, if it is only rows.
+    fn rows(&self) -> Option<Rows<'_>>;
+    /// Keeps the result of rows that were written together with others.
+    fn rows_written(&mut self, indexes: Vec<i64>);
     /// Whether the kept result is a success.
     fn is_done(&self) -> bool;
     /// The kept result, if it is an error.
@@ -28,7 +33,7 @@ struct QueuedWrite<T, F> {
 
 /// A job, and the ticket for its result.
 pub(super) fn queued<C, T: Send + 'static>(
-    work: impl FnMut(&mut C) -> Result<T> + Send + 'static,
+    work: impl Write<C, Answer = T> + Send + 'static,
 ) -> (Box<dyn Job<C>>, Ticket<T>) {
     let (promise, ticket) = ticket();
     (Box::new(QueuedWrite { work, result: None, promise }), ticket)
@@ -37,10 +42,18 @@ pub(super) fn queued<C, T: Send + 'static>(
 impl<C, T, F> Job<C> for QueuedWrite<T, F>
 where
     T: Send,
-    F: FnMut(&mut C) -> Result<T> + Send,
+    F: Write<C, Answer = T> + Send,
 {
     fn attempt(&mut self, connection: &mut C) {
-        self.result = Some((self.work)(connection));
+        self.result = Some(self.work.run(connection));
+    }
+
+    fn rows(&self) -> Option<Rows<'_>> {
+        self.work.rows()
+    }
+
+    fn rows_written(&mut self, indexes: Vec<i64>) {
+        self.result = self.work.answer(indexes).map(Ok);
     }
 
     fn is_done(&self) -> bool {

@@ -8,6 +8,7 @@ mod commit_point;
 mod group_commit;
 mod job;
 mod queue;
+pub(in crate::store) mod row_writes;
 
 #[cfg(feature = "async")]
 use std::future::poll_fn;
@@ -19,6 +20,7 @@ use self::commit_point::CommitPoint;
 pub(super) use self::group_commit::GroupCommit;
 use self::job::{queued, undisturbed};
 use self::queue::WriteQueue;
+use self::row_writes::Write;
 use super::reentrance::{Activity, ActivityGuard, StoreId, is_inside, refuse};
 use crate::error::{Error, Result};
 
@@ -79,7 +81,7 @@ impl<W: GroupCommit> Writer<W> {
     ) -> Result<T>
     where
         T: Send + 'static,
-        L: FnMut(&mut W::Connection) -> Result<T> + Send + 'static,
+        L: Write<W::Connection, Answer = T> + Send + 'static,
     {
         match self.write_now(now) {
             Some(result) => result,
@@ -119,7 +121,7 @@ impl<W: GroupCommit> Writer<W> {
 
     fn submit<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl FnMut(&mut W::Connection) -> Result<T> + Send + 'static,
+        work: impl Write<W::Connection, Answer = T> + Send + 'static,
     ) -> Result<T> {
         let (job, ticket) = queued(work);
         self.queue.submit(job, || self.start())?;
@@ -130,7 +132,7 @@ impl<W: GroupCommit> Writer<W> {
     #[cfg(feature = "async")]
     pub(super) async fn write_queued<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl FnMut(&mut W::Connection) -> Result<T> + Send + 'static,
+        work: impl Write<W::Connection, Answer = T> + Send + 'static,
     ) -> Result<T> {
         let (job, ticket) = queued(work);
         let (mut job, mut place) = (Some(job), self.queue.place());

@@ -9,6 +9,7 @@ use diesel::result::ConnectionError;
 use super::new_file;
 use crate::database::sqlite::{backup, disk, uri};
 use crate::error::{Error, Result};
+use crate::store::engine::url::is_server;
 
 #[derive(Clone, Debug)]
 pub(super) enum Location {
@@ -94,6 +95,9 @@ fn find(path: &Path) -> Result<PathBuf, String> {
             "URIs are not supported: use SessionStoreBuilder's read_only and create; to open a file of that name, write {:?}",
             Path::new(".").join(path)
         ));
+    }
+    if path.to_str().is_some_and(is_server) {
+        return Err("it is the URL of a server: use SessionStore::connect".to_owned());
     }
     let absolute = std::path::absolute(path).map_err(|error| error.to_string())?;
     let found = std::fs::canonicalize(&absolute);

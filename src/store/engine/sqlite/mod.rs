@@ -34,7 +34,7 @@ use crate::model::report::{CheckpointReport, Progress, PruneReport};
 use crate::model::retention::PruneRequest;
 use crate::model::transfer::{Export, Import};
 use crate::store::options::Options;
-use crate::store::reader_pool::ReaderPool;
+use crate::store::reader_pool::{Lendable, ReaderPool};
 use crate::store::reentrance::{Activity, StoreId, refuse};
 use crate::store::writer::Writer;
 use crate::verb::{Access, import_in_steps, prune_in_steps};
@@ -91,6 +91,8 @@ impl SqliteEngine {
         Ok(Self { id, location, is_read_only, writer, readers, last_act })
     }
 }
+
+impl Lendable for SqliteConnection {}
 
 /// File maintenance.
 impl SqliteEngine {

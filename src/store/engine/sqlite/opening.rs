@@ -18,8 +18,8 @@ use diesel::sql_types::Text;
 
 use super::location::{Location, OpenMode};
 use crate::database::sqlite::adopt;
-use crate::database::sqlite::migrate::{bring_up_to_date, migrate};
 use crate::database::sqlite::embedded::is_current;
+use crate::database::sqlite::migrate::{bring_up_to_date, migrate};
 use crate::database::sqlite::pragma;
 use crate::database::sqlite::transaction;
 use crate::database::sqlite::waiting::{self, PATIENCE, Schema};

@@ -1,0 +1,132 @@
+//! A store on PostgreSQL: one writing connection and a pool of reading ones, each replaced when it is lost.
+
+mod alive;
+mod postgres_writer;
+mod server;
+
+use std::fmt;
+use std::io::{self, BufRead};
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::PgConnection;
+
+use self::alive::Alive;
+use self::postgres_writer::PostgresWriter;
+use self::server::Server;
+use super::store_engine::StoreEngine;
+use crate::database::postgres::words;
+use crate::database::{Database, ready};
+use crate::driver::SessionPersistDriver;
+use crate::error::Result;
+use crate::model::report::{Progress, PruneReport};
+use crate::model::retention::PruneRequest;
+use crate::model::transfer::{Export, Import};
+use crate::store::options::Options;
+use crate::store::reader_pool::ReaderPool;
+use crate::store::reentrance::StoreId;
+use crate::store::writer::Writer;
+use crate::verb::{Access, import_in_steps, prune_in_steps};
+
+pub(in crate::store) struct PostgresEngine {
+    id: StoreId,
+    server: Arc<Server>,
+    writer: Arc<Writer<PostgresWriter>>,
+    readers: ReaderPool<Alive>,
+}
+
+impl PostgresEngine {
+    pub(in crate::store) fn connect(url: &str, options: Options) -> Result<Self> {
+        let id = StoreId::new();
+        let limit = options.readers;
+        let server = Arc::new(Server::new(url, options)?);
+        let conn = server.open()?;
+        let writer = Arc::new(Writer::new(id, false, PostgresWriter::new(conn, Arc::clone(&server))));
+        let reading = Arc::clone(&server);
+        let readers = ReaderPool::new(id, limit, move || reading.connect().map(Alive::new));
+        Ok(Self { id, server, writer, readers })
+    }
+}
+
+/// Reads with a pooled connection.
+fn reading<T>(work: impl FnOnce(&mut PgConnection) -> Result<T>) -> impl FnOnce(&mut Alive) -> Result<T> {
+    |conn| {
+        let answer = work(conn.get());
+        // A column's type was changed under a prepared statement. The next reader prepares it anew.
+        if answer.as_ref().is_err_and(words::is_stale_plan) {
+            conn.give_up();
+        }
+        answer
+    }
+}
+
+impl StoreEngine for PostgresEngine {
+    type Connection = PgConnection;
+    type WriteConnection = PostgresWriter;
+
+    fn id(&self) -> StoreId {
+        self.id
+    }
+
+    fn location(&self) -> &dyn fmt::Debug {
+        &self.server
+    }
+
+    fn writer(&self) -> &Arc<Writer<PostgresWriter>> {
+        &self.writer
+    }
+
+    #[cfg(feature = "async")]
+    fn reading_connections(&self) -> usize {
+        self.readers.limit()
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&mut PgConnection) -> Result<T>) -> Result<T> {
+        self.readers.with(reading(work))
+    }
+
+    fn export(&self, writer: impl io::Write, export: Export<'_>) -> Result<Progress> {
+        self.readers.aside(reading(|conn| conn.export(writer, export)))
+    }
+
+    fn prune(&self, request: &PruneRequest) -> Result<PruneReport> {
+        if request.is_dry_run() {
+            return self.read(|conn| conn.prune(request));
+        }
+        let reclaim =
+            async |steps: &mut Steps<'_>| steps.0.readers.aside(|conn| ready(Database::reclaim_space(conn.get())));
+        ready(prune_in_steps(&mut Steps(self), request, reclaim))
+    }
+
+    fn import<R: BufRead>(&self, import: Import<'_, R>) -> Result<Progress> {
+        ready(import_in_steps(&mut Steps(self), import))
+    }
+
+    fn close(&self) -> Result<()> {
+        drop(self.writer.close());
+        self.readers.close();
+        Ok(())
+    }
+}
+
+/// Each step is one of the store's writes.
+struct Steps<'a>(&'a PostgresEngine);
+
+impl Access for Steps<'_> {
+    type Database = PgConnection;
+
+    async fn read<T>(&mut self, work: impl AsyncFnOnce(&mut PgConnection) -> Result<T>) -> Result<T> {
+        self.0.read(|conn| ready(work(conn)))
+    }
+
+    async fn write<T: Send + 'static>(
+        &mut self,
+        mut work: impl AsyncFnMut(&mut PgConnection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.0.writer.write_owned(move |conn: &mut PgConnection| ready(work(conn)))
+    }
+
+    async fn pause(&mut self, time: Duration) {
+        std::thread::sleep(time);
+    }
+}

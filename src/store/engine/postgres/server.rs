@@ -1,0 +1,126 @@
+//! Where a store's database is, and how its connections are opened.
+
+use std::fmt;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+
+use crate::database::postgres::migrate::{READING, migrate, missing};
+use crate::error::{Error, Result};
+use crate::store::options::{Durability, Options};
+
+pub(super) struct Server {
+    url: String,
+    options: Options,
+    /// What every connection is told first.
+    settings: String,
+}
+
+impl Server {
+    pub(super) fn new(url: &str, options: Options) -> Result<Self> {
+        if options.schema.as_deref().is_some_and(|schema| schema.is_empty() || schema.contains('\0')) {
+            return Err(Error::Unsupported { reason: "the name of a schema is not empty and has no NUL in it" });
+        }
+        let settings = settings(&options);
+        Ok(Self { url: url.to_owned(), options, settings })
+    }
+
+    /// The first connection: the schema is there, and migrated, when it returns.
+    pub(super) fn open(&self) -> Result<PgConnection> {
+        let mut conn = self.connect()?;
+        if self.options.read_only {
+            return match missing(&mut conn, &READING)? {
+                None => Ok(conn),
+                Some(reason) => Err(Error::MigrationNeeded { reason: reason.to_owned() }),
+            };
+        }
+        if let Some(schema) = &self.options.schema {
+            let schema = quoted(schema);
+            let is_there = format!("to_regnamespace({}) IS NOT NULL", literal(&schema));
+            let is_there = diesel::dsl::sql::<diesel::sql_types::Bool>(&is_there);
+            if !diesel::select(is_there).get_result::<bool>(&mut conn)? {
+                // Under a lock, as the migration: others may be creating it too.
+                conn.batch_execute(&format!(
+                    "BEGIN; SELECT pg_advisory_xact_lock(475301); CREATE SCHEMA IF NOT EXISTS {schema}; COMMIT"
+                ))?;
+            }
+        }
+        migrate(&mut conn)?;
+        Ok(conn)
+    }
+
+    /// A connection to the database as it is.
+    pub(super) fn connect(&self) -> Result<PgConnection> {
+        let mut conn =
+            PgConnection::establish(&self.url).map_err(|source| Error::Open { path: self.shown(), source })?;
+        conn.batch_execute(&self.settings)?;
+        Ok(conn)
+    }
+
+    /// The URL without its password, parameters and all.
+    fn shown(&self) -> String {
+        let (scheme, rest) = self.url.split_once("://").unwrap_or(("postgres", ""));
+        let rest = rest.split(['?', '#']).next().unwrap_or(rest);
+        let (user, place) = rest.rsplit_once('@').unwrap_or(("", rest));
+        match user.split(':').next() {
+            Some("") | None => format!("{scheme}://{place}"),
+            Some(name) => format!("{scheme}://{name}@{place}"),
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown())
+    }
+}
+
+fn settings(options: &Options) -> String {
+    // In milliseconds, of which 0 would mean forever.
+    let patience = options.busy_timeout.as_millis().clamp(1, i32::MAX as u128);
+    let mut settings = format!("SET lock_timeout = {patience}; SET default_transaction_isolation = 'read committed'");
+    if let Some(schema) = &options.schema {
+        settings += &format!("; SET search_path TO {}", quoted(schema));
+    }
+    if options.read_only {
+        settings += "; SET default_transaction_read_only = on";
+    }
+    settings += match options.durability {
+        // Whoever runs the server may ask for more than that, but not for less.
+        Durability::Full => {
+            "; SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+        }
+        Durability::Normal => "; SET synchronous_commit = off",
+    };
+    settings
+}
+
+/// A name as an identifier.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A text as a literal.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_never_shown() {
+        for (url, shown) in [
+            ("postgres://host/app", "postgres://host/app"),
+            ("postgres://me@host:5432/app?sslmode=require", "postgres://me@host:5432/app"),
+            ("postgresql://me:secret@host/app", "postgresql://me@host/app"),
+            ("postgres://me:se@cret@host/app", "postgres://me@host/app"),
+            ("postgres://host/app?user=me&password=secret", "postgres://host/app"),
+            ("postgres://:secret@/app", "postgres:///app"),
+        ] {
+            let server = Server::new(url, Options::default()).expect("it is a URL");
+            assert_eq!(format!("{server:?}"), shown);
+        }
+    }
+}
