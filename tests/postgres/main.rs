@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod appending;
 #[cfg(all(feature = "async", feature = "contract"))]
 mod contract;
 #[cfg(feature = "async")]

@@ -44,7 +44,6 @@ pub(super) fn keep(conn: &mut PgConnection, session_id: &str, last_index: i64) -
     Ok(())
 }
 
-/// Also waits for an append in progress, whose events are then there to be deleted too.
 pub(super) fn drop(conn: &mut PgConnection, session_id: &str) -> Result<()> {
     DropHead { session_id }.execute(conn)?;
     Ok(())

@@ -170,9 +170,11 @@ impl Database for PgConnection {
     }
 
     async fn delete_events(&mut self, session_id: &str) -> Result<bool> {
-        // First, so that an append in progress is waited for.
+        // First an append in progress is waited for, also the first of its session, so that its events are seen here.
+        heads::lock(self, session_id)?;
+        let deleted = DeleteEvents { session_id }.execute(self)?;
         heads::drop(self, session_id)?;
-        Ok(DeleteEvents { session_id }.execute(self)? > 0)
+        Ok(deleted > 0)
     }
 
     async fn taken_ids(&mut self, session_id: &str, ids: &[&str]) -> Result<Vec<(String, String)>> {
