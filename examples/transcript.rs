@@ -3,12 +3,13 @@
 //! ```text
 //! cargo run --example transcript                   # a copy of a database that comes with the crate
 //! cargo run --example transcript -- path/to/file   # your own, which is migrated first
+//! cargo run --features postgres --example transcript -- postgres://user@host/database
 //! ```
 
 use std::collections::HashMap;
 use std::error::Error;
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use agent_session_store::{ListEventsRequest, ListSessionsRequest, Sender, SessionEvent, SessionRecord, SessionStore};
@@ -34,24 +35,26 @@ fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
 fn run() -> Result<(), Box<dyn Error>> {
     // Kept alive as long as the copy in it is in use.
     let folder = tempfile::tempdir()?;
-    let path = match std::env::args_os().nth(1) {
+    let store = match std::env::args().nth(1) {
+        Some(url) if url.contains("://") => {
+            println!("Opening the database. One that is not in this crate's schema yet is migrated now.");
+            SessionStore::connect(&url)?
+        }
         Some(path) => {
-            let path = PathBuf::from(path);
-            if !path.is_file() {
-                return Err(format!("there is no file {}", path.display()).into());
+            if !Path::new(&path).is_file() {
+                return Err(format!("there is no file {path}").into());
             }
-            println!("Opening {}. A file that is not in this crate's schema yet is migrated now.", path.display());
-            path
+            println!("Opening {path}. A file that is not in this crate's schema yet is migrated now.");
+            SessionStore::open(&path)?
         }
         None => {
             let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sdk-0.4.2.db");
-            println!("Opening a copy of {} (give a path to open another file).", bundled.display());
+            println!("Opening a copy of {} (give a path or a URL to open another database).", bundled.display());
             let copy = folder.path().join("sessions.db");
             std::fs::copy(&bundled, &copy)?;
-            copy
+            SessionStore::open(&copy)?
         }
     };
-    let store = SessionStore::open(&path)?;
     print(&store, BufWriter::new(io::stdout().lock()))
 }
 

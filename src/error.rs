@@ -18,7 +18,7 @@ pub(crate) type Cause = Box<dyn StdError + Send + Sync>;
 /// Everything that can go wrong.
 ///
 /// There is a variant for everything a caller might act on; the rest is [`Error::Database`]. The message says what
-/// failed, and [`source`](StdError::source) is the error from SQLite, Diesel or the JSON parser.
+/// failed, and [`source`](StdError::source) is the error from the database, Diesel or the JSON parser.
 ///
 /// Errors end up in logs, so neither the message nor its causes, nor their `Debug` forms, quote stored values or JSON
 /// text. They name tables, columns, positions and the kind of problem, and identify rows and sessions by id.
@@ -129,7 +129,8 @@ pub enum Error {
         /// What is outdated about them.
         reason: String,
     },
-    /// The file cannot be migrated to this crate's schema without losing data. Nothing was changed.
+    /// The tables cannot be migrated to this crate's schema without losing data, or are something else's. Nothing was
+    /// changed.
     CannotMigrate {
         /// What prevents it, down to the row if it is a row.
         reason: String,
@@ -139,11 +140,11 @@ pub enum Error {
         /// The error from Diesel's migration harness.
         source: Cause,
     },
-    /// The file could not be opened, or the path is not one of a database file.
+    /// The file could not be opened, or the path is not one of a database file; or the server could not be connected to.
     Open {
-        /// The requested path.
+        /// The requested path, or the URL without its password and parameters.
         path: String,
-        /// The error from SQLite, or what is at the path instead.
+        /// The error from SQLite or the server, or what is at the path instead.
         source: ConnectionError,
     },
     /// The file is not an SQLite database.
@@ -151,12 +152,13 @@ pub enum Error {
         /// The error from SQLite.
         source: diesel::result::Error,
     },
-    /// The file, or its folder, is not writable.
+    /// The file, or its folder, is not writable; or the server's role must not do that, or the server is a replica.
     ReadOnly {
-        /// The error from SQLite.
+        /// The error from the database.
         source: diesel::result::Error,
     },
-    /// Another connection held a lock for longer than the busy timeout. This call stored nothing: try again. (A call
+    /// Another connection held a lock for longer than the busy timeout. On PostgreSQL also a deadlock, and a transaction at
+    /// REPEATABLE READ or SERIALIZABLE that another one was faster than. This call stored nothing: try again. (A call
     /// that opens a file may already have migrated it. As the source of [`Error::Unfinished`], this is about the last
     /// step only.)
     Busy {

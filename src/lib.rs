@@ -1,8 +1,8 @@
-//! Session persistence for coding agents, in SQLite, for Rust applications built on Diesel.
+//! Session persistence for coding agents, in SQLite or PostgreSQL, for Rust applications built on Diesel.
 //!
 //! A *session* is one conversation with a coding agent; its *events* are the JSON-RPC envelopes (Agent Client Protocol)
 //! exchanged between client and agent, in order. This crate stores both in two tables, with the same schema as the
-//! TypeScript SDK of sandbox-agent, so both programs can share a file. The README describes how to use the crate next
+//! TypeScript SDK of sandbox-agent, so both programs can share a database. The README describes how to use the crate next
 //! to your own tables and migrations.
 //!
 //! ```
@@ -24,8 +24,8 @@
 //!
 //! | if you have | use |
 //! |---|---|
-//! | a path | [`SessionStore`]: opens and migrates the file, and works from any number of threads |
-//! | a path, and async tasks | `AsyncSessionStore`, with the feature `async` |
+//! | a path, or the URL of a PostgreSQL server | [`SessionStore`]: opens and migrates the database, and works from any number of threads |
+//! | the same, and async tasks | `AsyncSessionStore`, with the feature `async` |
 //! | a Diesel connection | [`migrate`] once, then the methods of [`SessionPersistDriver`], in your own transactions |
 //! | a Diesel migration harness | [`MIGRATIONS`] |
 //! | your own queries | [`schema`], with [`SessionRecord`] and [`SessionEvent`] as Diesel models |
@@ -33,14 +33,25 @@
 //! # Features
 //!
 //! - `bundled` (default) compiles SQLite into the application. Without it, the system's `libsqlite3` is linked.
+//! - `postgres` adds PostgreSQL, by the system's libpq: the verbs on `PgConnection`, and [`SessionStore::connect`]. The
+//!   crate's `docs/postgres.md` describes what differs, and `docs/scale.md` how to go on from one server.
+//! - `postgres-bundled` compiles libpq into the application. It has no TLS.
 //! - `contract` adds checks that any implementation of [`SessionPersistDriver`] can run.
-//! - `r2d2` lets [`MIGRATIONS`] see the SQLite connection inside a pooled one (`diesel::r2d2`).
+//! - `r2d2` lets [`MIGRATIONS`] and [`migrate`] see the connection inside a pooled one (`diesel::r2d2`).
 //! - `async` adds `AsyncSessionStore`: the verbs as `async fn`, on any runtime.
 
 /// The README's code blocks as tests. One of them needs the feature.
 #[cfg(all(doctest, feature = "async"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/postgres.md")]
+struct Postgres;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/scale.md")]
+struct Scale;
 
 pub use diesel;
 

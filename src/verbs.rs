@@ -61,7 +61,7 @@ macro_rules! verbs {
             /// not exist.
             ///
             /// Overwriting takes two statements: an insert that finds the id taken, then the upsert. A `BEFORE INSERT`
-            /// trigger fires for both.
+            /// trigger fires for both. (On PostgreSQL the second one is an update.)
             ///
             /// # Errors
             ///
@@ -90,7 +90,9 @@ macro_rules! verbs {
             ///
             /// On a connection inside your own transaction, the append takes the write lock as it starts. SQLite
             /// refuses that at once, as [`Error::Busy`](crate::Error::Busy), if your transaction has already read and
-            /// another connection has written since. Start such a transaction with `immediate_transaction`.
+            /// another connection has written since. Start such a transaction with `immediate_transaction`. On PostgreSQL
+            /// it locks only the session, for other appends; at REPEATABLE READ and SERIALIZABLE, `Error::Busy` means that
+            /// another transaction was faster, and yours has to run again.
             ///
             /// # Errors
             ///
@@ -133,8 +135,8 @@ macro_rules! verbs {
 
             /// Deletes a session, its record and its events, atomically. Returns whether there was anything to delete.
             ///
-            /// The deletion is one transaction that blocks all other writers: about ten seconds for a million events,
-            /// longer on a slow disk. For long sessions use [`PruneRequest::session`], which works in steps.
+            /// The deletion is one transaction: about ten seconds for a million events, longer on a slow disk. On SQLite
+            /// it blocks all other writers, on PostgreSQL those who append to the session. For long sessions use [`PruneRequest::session`], which works in steps.
             ///
             /// # Errors
             ///
@@ -156,8 +158,8 @@ macro_rules! verbs {
             /// either all of them or those up to and including `up_to_index`. The copies keep their indexes; their ids
             /// are the new session's id, `:` and the old id. Returns the number of events copied. The fork is atomic.
             ///
-            /// The fork is one transaction that blocks all other writers: about ten seconds for a million events,
-            /// longer on a slow disk.
+            /// The fork is one transaction: about ten seconds for a million events, longer on a slow disk. On SQLite it
+            /// blocks all other writers.
             ///
             /// # Errors
             ///
@@ -169,9 +171,10 @@ macro_rules! verbs {
                 "let events = ", r#""session-1", None, &session("session-2")"#, "assert_eq!(events, 1);";
 
             /// Deletes what the request's rules select, in transactions of about 500 rows and some ten milliseconds.
-            /// After 100 milliseconds of work it leaves the database idle for long enough that a connection waiting in
-            /// SQLite's busy handler gets its turn, so other writers wait less than 250 milliseconds. Each transaction
-            /// checks again that its rows still match. A session's record is deleted once it has no events left.
+            /// On SQLite, after 100 milliseconds of work it leaves the database idle for long enough that a connection
+            /// waiting in SQLite's busy handler gets its turn, so other writers wait less than 250 milliseconds; on
+            /// PostgreSQL it is in nobody's way. Each transaction checks again that its rows still match. A session's
+            /// record is deleted once it has no events left.
             ///
             /// If it is interrupted, what it deleted stays deleted; call it again to continue. On a connection inside
             /// your own transaction, it is part of that transaction: atomic and without pauses.
@@ -206,9 +209,9 @@ macro_rules! verbs {
             read session_stats() -> Vec<SessionStats>:
                 "let stats = ", "", "assert_eq!(stats[0].events, 1);";
 
-            /// Looks for damage: runs SQLite's integrity check, and looks for rows that cannot be decoded, events
-            /// without a session, duplicate indexes, and a leftover `events_legacy` table. It reads everything and
-            /// changes nothing.
+            /// Looks for damage: runs SQLite's integrity check (on PostgreSQL it looks for invalid indexes), and looks for
+            /// rows that cannot be decoded, events without a session, duplicate indexes, and a leftover `events_legacy`
+            /// table. It reads everything and changes nothing.
             ///
             /// # Errors
             ///
@@ -303,6 +306,7 @@ macro_rules! documented {
         ///
         /// # Errors
         ///
+        /// [`Error::Unsupported`](crate::Error::Unsupported) from a store on a server,
         /// [`Error::Database`](crate::Error::Database) inside a transaction,
         /// [`Error::DiskFull`](crate::Error::DiskFull), [`Error::Busy`](crate::Error::Busy), and any other error from
         /// the database. No data is lost then.
@@ -323,6 +327,7 @@ macro_rules! documented {
         ///
         /// # Errors
         ///
+        /// [`Error::Unsupported`](crate::Error::Unsupported) from a store on a server,
         /// [`Error::Database`](crate::Error::Database) inside a transaction,
         /// [`Error::ReadOnly`](crate::Error::ReadOnly), [`Error::DiskFull`](crate::Error::DiskFull), and any other
         /// error from the database. No data is lost then.
@@ -350,6 +355,7 @@ macro_rules! documented {
         ///
         /// [`Error::Io`](crate::Error::Io) if the file cannot be created or already exists (it is never overwritten;
         /// the kind is [`AlreadyExists`](std::io::ErrorKind::AlreadyExists)),
+        /// [`Error::Unsupported`](crate::Error::Unsupported) from a store on a server,
         /// [`Error::Database`](crate::Error::Database) inside a transaction,
         /// [`Error::DiskFull`](crate::Error::DiskFull), and any other error from the database. No file is left behind
         /// then.

@@ -19,9 +19,10 @@ pub struct Stats {
     /// Events, including those of sessions without a record.
     pub events: u64,
     /// The size of the database in bytes, including your own tables and unused pages, but not what is only in the
-    /// write-ahead log so far.
+    /// write-ahead log so far. On PostgreSQL, the size of this crate's tables with their indexes.
     pub bytes: u64,
-    /// How many of these bytes are unused and could be [reclaimed](crate::FileMaintenance::reclaim_space).
+    /// How many of these bytes are unused and could be [reclaimed](crate::FileMaintenance::reclaim_space). On PostgreSQL it is
+    /// not known, and 0.
     pub unused_bytes: u64,
 }
 
@@ -49,7 +50,7 @@ pub struct SessionStats {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckReport {
-    /// The output of SQLite's integrity check, unless it is "ok".
+    /// The output of SQLite's integrity check, unless it is "ok". On PostgreSQL, indexes that are invalid.
     pub integrity: Vec<String>,
     /// Rows that cannot be decoded, each with the message of its [`Error::Decode`](crate::Error::Decode).
     pub undecodable: Vec<String>,

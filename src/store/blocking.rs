@@ -10,18 +10,18 @@ use super::engine::Engine;
 use super::reentrance::{ANYTHING, Activity, ActivityGuard, is_inside, refuse};
 use crate::error::Result;
 
-/// A store of sessions and events in a database file. It manages connections, settings, migration and threads for you.
-/// It is cheap to clone; share it between any number of threads.
+/// A store of sessions and events in a database file, or on a PostgreSQL server. It manages connections, settings,
+/// migration and threads for you. It is cheap to clone; share it between any number of threads.
 ///
 /// **Writes** return once they are committed and, unless you choose [`Durability::Normal`](crate::Durability::Normal),
 /// on disk. Concurrent writes share one transaction and one disk sync, but each gets its own result: one that fails
 /// does not fail the others. Up to 1,024 writes wait in a queue inside the store, each with a copy of its data; further
 /// calls block until there is room. The writes of one thread stay in order.
 ///
-/// **Reads** run on separate connections and see every write that has returned. With a write-ahead log they never wait
-/// for a writer.
+/// **Reads** run on separate connections and see every write that has returned. With a write-ahead log, and on a server,
+/// they never wait for a writer.
 ///
-/// Other processes, including the reference driver, can use the same file at the same time. Calls block; in async code,
+/// Other processes, including the reference driver, can use the same database at the same time. Calls block; in async code,
 /// use `AsyncSessionStore` from the feature `async`.
 ///
 /// # Reentrant calls

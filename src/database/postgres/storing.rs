@@ -106,3 +106,15 @@ pub(crate) fn insert_all(conn: &mut PgConnection, events: &[&SessionEvent]) -> R
         Err(_) => Ok(Stored::Nothing),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_column_but_the_key_is_overwritten() {
+        let columns = SessionEvent::NAMES.iter().filter(|name| !["id", "session_id"].contains(name));
+        let columns: Vec<String> = columns.map(|name| format!("{name} = new.{name}")).collect();
+        assert_eq!(columns.join(", "), OVERWRITE);
+    }
+}
