@@ -22,8 +22,9 @@ macro_rules! print {
         /// **An error may end your transaction.** SQLite itself rolls back when the disk is full, for example, or when
         /// a trigger of yours raises `ROLLBACK`. Diesel then has no open transaction: your own commit or rollback fails
         /// with `NotInTransaction`, and whatever you write before that is committed on its own. So leave a transaction
-        /// at the first error. PostgreSQL does so itself: an error from the server aborts the transaction. As everywhere in SQLite, a trigger's `FAIL` keeps what its statement did before, and its
-        /// `IGNORE` is not an error.
+        /// at the first error. (As everywhere in SQLite, a trigger's `FAIL` keeps what its statement did before, and its
+        /// `IGNORE` is not an error.) PostgreSQL aborts a transaction at any error from the server; Diesel rolls it back
+        /// when your closure returns the error.
         ///
         /// ```
         /// use agent_session_store::diesel::{Connection, SqliteConnection};

@@ -238,6 +238,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::store::engine::{StoreEngine, on_engine};
 
     #[test]
     #[expect(clippy::unwrap_used, reason = "a test says what it expects")]
@@ -249,7 +250,7 @@ mod tests {
         let read = {
             let store = store.clone();
             async move {
-                let work = move |_: &Engine| Ok((begin.send(()).unwrap(), released.recv().unwrap()));
+                let work = move |engine: &Engine| on_engine!(engine, engine => engine.read(|_| Ok((begin.send(()).unwrap(), released.recv().unwrap()))));
                 store.read(work).await
             }
         };

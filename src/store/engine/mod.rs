@@ -80,6 +80,17 @@ impl Engine {
     }
 }
 
+#[cfg(test)]
+impl Engine {
+    fn sqlite(&self) -> &SqliteEngine {
+        match self {
+            Self::Sqlite(engine) => engine,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => panic!("these tests are about files"),
+        }
+    }
+}
+
 /// File maintenance.
 impl Engine {
     pub(super) fn reclaim_space(&self) -> Result<()> {

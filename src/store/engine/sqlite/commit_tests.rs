@@ -52,12 +52,12 @@ impl Watched {
             });
             Ok(())
         };
-        store.0.engine.writer().read(watch).unwrap();
+        store.0.engine.sqlite().writer().read(watch).unwrap();
         Self { store, commits_seen, folder }
     }
 
     fn noticed(&self) -> usize {
-        self.store.0.engine.writer().commits()
+        self.store.0.engine.sqlite().writer().commits()
     }
 
     /// How many commits were noticed while some work ran. Checks that it is the actual number.
@@ -72,7 +72,7 @@ impl Watched {
 
     /// Appends events, one per thread, all of which wait in the queue before the first of them is written.
     fn queue(&self, ids: &[&str]) -> Vec<bool> {
-        let writer = self.store.0.engine.writer();
+        let writer = self.store.0.engine.sqlite().writer();
         thread::scope(|scope| {
             let append = |id: &str| self.store.append_events("queued", &[event(id)]).is_ok();
             let threads = writer.read(|_| {
@@ -170,16 +170,16 @@ fn what_only_reads() {
     assert_eq!(commits, 0);
     let memory = SessionStore::open_in_memory().unwrap();
     memory.last_event_index("s").unwrap();
-    assert_eq!(memory.0.engine.writer().commits(), 0);
+    assert_eq!(memory.0.engine.sqlite().writer().commits(), 0);
     memory.append_events("s", &[event("a")]).unwrap();
-    assert_eq!(memory.0.engine.writer().commits(), 1);
+    assert_eq!(memory.0.engine.sqlite().writer().commits(), 1);
 }
 
 #[test]
 fn a_transaction_that_was_left_open() {
     let watched = Watched::new();
     let leave = |conn: &mut SqliteConnection| crate::database::sqlite::transaction::begin(conn);
-    assert!(watched.during(|store| store.0.engine.writer().write_alone(leave)).1.is_ok());
+    assert!(watched.during(|store| store.0.engine.sqlite().writer().write_alone(leave)).1.is_ok());
     assert_eq!(watched.during(|store| store.append_events("s", &[event("a")]).unwrap()), (1, vec![1]));
 }
 
@@ -189,12 +189,12 @@ fn a_write_that_finds_the_connection_free_is_not_copied() {
     let copies = Cell::new(0);
     let id = "s".to_owned();
     let delete = |store: &SessionStore| {
-        store.0.engine.write(
+        store.0.engine.sqlite().write(
             |conn| conn.delete_session(&id),
             || {
                 copies.set(copies.get() + 1);
                 let id = id.clone();
-                move |conn| conn.delete_session(&id)
+                move |conn: &mut SqliteConnection| conn.delete_session(&id)
             },
         )
     };
