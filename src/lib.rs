@@ -45,13 +45,11 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+/// Those of the pages about servers.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/postgres.md")]
-struct Postgres;
-
-#[cfg(doctest)]
 #[doc = include_str!("../docs/scale.md")]
-struct Scale;
+struct Pages;
 
 pub use diesel;
 

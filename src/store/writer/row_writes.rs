@@ -76,20 +76,26 @@ impl<C: SessionPersistDriver> Write<C> for Append {
     }
 }
 
-pub(in crate::store) struct Put(Vec<SessionEvent>);
+pub(in crate::store) enum Put {
+    One(SessionEvent),
+    Many(Vec<SessionEvent>),
+}
 
 impl<C: SessionPersistDriver> Write<C> for Put {
     type Answer = ();
 
     fn run(&mut self, connection: &mut C) -> Result<()> {
-        match &*self.0 {
-            [event] => connection.insert_event(event),
-            events => connection.insert_events(events),
+        match self {
+            Self::One(event) => connection.insert_event(event),
+            Self::Many(events) => connection.insert_events(events),
         }
     }
 
     fn rows(&self) -> Option<Rows<'_>> {
-        Some(Rows::Put(&self.0))
+        Some(Rows::Put(match self {
+            Self::One(event) => std::slice::from_ref(event),
+            Self::Many(events) => events,
+        }))
     }
 
     fn answer(&self, _: Vec<i64>) -> Option<()> {
@@ -108,9 +114,9 @@ pub(in crate::store) fn append_events_after(session_id: String, last_index: i64,
 }
 
 pub(in crate::store) fn insert_event(event: SessionEvent) -> Put {
-    Put(vec![event])
+    Put::One(event)
 }
 
 pub(in crate::store) fn insert_events(events: Vec<SessionEvent>) -> Put {
-    Put(events)
+    Put::Many(events)
 }
