@@ -57,21 +57,22 @@ impl<C: Migratable + diesel::r2d2::R2D2Connection + 'static> Migratable
 /// The migration is atomic, and any number of threads and processes may call this at once: one migrates, the others
 /// wait for it, as long as the connection's busy timeout but at least five minutes. On a database that is up to date it
 /// only reads the schema; if that is locked, it waits for the busy timeout (at least a second) and no longer. Rows,
-/// other tables, other migrations and the connection's settings stay as they are. It only looks at the database `main`,
-/// not at attached databases.
+/// other tables, other migrations and the connection's settings stay as they are. On SQLite it only looks at the database
+/// `main`, not at attached databases; on PostgreSQL at the tables that the `search_path` finds, and it creates missing ones
+/// in its first schema.
 ///
 /// It also verifies what Diesel's migrations table claims: it creates a table or index of this crate that is missing
 /// all the same, and migrates a legacy table that has come back. A table that has all our columns stays, whatever else
 /// you have declared on it.
 ///
-/// Inside your own transaction, it is part of that transaction. Foreign key enforcement cannot be switched off there,
-/// so it refuses to rebuild a legacy table that another table refers to; call it outside the transaction then.
+/// Inside your own transaction, it is part of that transaction. SQLite cannot switch off foreign key enforcement there, so
+/// it refuses to rebuild a legacy table that another table refers to; call it outside the transaction then.
 ///
 /// # Errors
 ///
 /// [`Error::CannotMigrate`] if the tables are not the reference driver's or contain something that the schema has no
 /// place for, [`Error::NotADatabase`], [`Error::ReadOnly`], [`Error::Busy`], [`Error::DiskFull`], and any other error
-/// from the database. The file is unchanged then.
+/// from the database. The database is unchanged then.
 ///
 /// ```
 /// use agent_session_store::diesel::{Connection, SqliteConnection};

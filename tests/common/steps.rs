@@ -5,6 +5,7 @@ use agent_session_store::{
     SessionPersistDriver, SessionRecord,
 };
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 use super::model::{Model, copied};
 use super::samples::placed;
@@ -227,4 +228,27 @@ pub fn take<D: SessionPersistDriver>(driver: &mut D, model: &mut Model, step: &S
     }
     let stats = driver.stats().unwrap();
     assert_eq!((stats.sessions, stats.events), (model.sessions.len() as u64, model.events.len() as u64), "{step:?}");
+}
+
+/// Runs a test for many sequences of steps.
+pub fn for_any_steps(cases: u32, test: impl Fn(&[Step])) {
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let steps = prop::collection::vec(any_step(), 1..40);
+    let result = TestRunner::new(config).run(&steps, |steps| {
+        test(&steps);
+        Ok(())
+    });
+    result.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+/// The same step with ids that belong to one session each, for tables where an id is unique only within its session.
+pub fn in_its_own_session(step: &Step) -> Step {
+    match step.clone() {
+        Step::Insert(event, _, index) => Step::Insert(event, event % 4, index),
+        Step::Append(session, after, mut events) => {
+            events.iter_mut().for_each(|(id, _)| *id = *id / 4 * 4 + session);
+            Step::Append(session, after, events)
+        }
+        step => step,
+    }
 }

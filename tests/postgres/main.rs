@@ -8,5 +8,8 @@ mod common;
 mod appending;
 #[cfg(all(feature = "async", feature = "contract"))]
 mod contract;
+mod host;
 #[cfg(feature = "async")]
 mod model;
+#[cfg(feature = "async")]
+mod scale;

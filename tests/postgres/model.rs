@@ -1,27 +1,14 @@
-//! Proves that any sequence of the verbs does on PostgreSQL what it does to two sorted maps, with each key that the
-//! events may have.
+//! Proves that any sequence of the verbs does on PostgreSQL what it does to two sorted maps, in and outside a
+//! transaction.
 
 use agent_session_store::diesel::PgConnection;
 use agent_session_store::diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use agent_session_store::{AsyncSessionStore, SessionPersistDriver, SessionStore};
-use proptest::prelude::*;
-use proptest::test_runner::TestRunner;
 
 use crate::common::PgDb;
 use crate::common::model::Model;
-use crate::common::steps::{Step, any_step, take};
+use crate::common::steps::{for_any_steps, take};
 use crate::common::tasks::Tasks;
-
-/// Runs a test for many sequences of steps.
-fn for_any_steps(cases: u32, test: impl Fn(&[Step])) {
-    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
-    let steps = prop::collection::vec(any_step(), 1..40);
-    let result = TestRunner::new(config).run(&steps, |steps| {
-        test(&steps);
-        Ok(())
-    });
-    result.unwrap_or_else(|failure| panic!("{failure}"));
-}
 
 fn empty(conn: &mut PgConnection) {
     conn.batch_execute("TRUNCATE sessions, events, event_heads").unwrap();
@@ -83,34 +70,5 @@ fn on_an_async_store() {
         empty(conn);
         let mut model = Model::default();
         steps.iter().for_each(|step| take(tasks, &mut model, step));
-    });
-}
-
-/// Where the key is the session with the id. The model's ids are unique all the same, except for inserts that would move
-/// an event to another session.
-#[test]
-fn with_the_session_in_the_key() {
-    let Some(db) = PgDb::new() else { return };
-    let driver = std::cell::RefCell::new(db.connect_to_schema());
-    driver
-        .borrow_mut()
-        .batch_execute("ALTER TABLE events DROP CONSTRAINT events_pkey, ADD PRIMARY KEY (session_id, id)")
-        .unwrap();
-    for_any_steps(32, |steps| {
-        let driver = &mut *driver.borrow_mut();
-        empty(driver);
-        let mut model = Model::default();
-        for step in steps {
-            // One session owns each of these ids.
-            let step = match step.clone() {
-                Step::Insert(event, _, index) => Step::Insert(event, event % 4, index),
-                Step::Append(session, after, mut events) => {
-                    events.iter_mut().for_each(|(id, _)| *id = *id / 4 * 4 + session);
-                    Step::Append(session, after, events)
-                }
-                step => step,
-            };
-            take(driver, &mut model, &step);
-        }
     });
 }

@@ -3,7 +3,7 @@
 use diesel::connection::SimpleConnection;
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
+use diesel::sql_types::{Bool, Text};
 use diesel_migrations::MigrationHarness;
 
 use super::embedded::UP;
@@ -12,8 +12,20 @@ use crate::database::migrations::{__diesel_schema_migrations, MIGRATIONS, Migrat
 use crate::database::{Lock, ready};
 use crate::error::{Error, Result};
 
-/// Nobody else may be creating the same tables at this moment, Diesel's own included.
-const ONE_AT_A_TIME: &str = "SELECT pg_advisory_xact_lock(475301)";
+/// Makes sure that nobody else is creating the same tables, Diesel's own included. A migration of old tables may take long,
+/// so its end is waited for, whatever the connection's patience with other locks.
+fn wait_for_others(conn: &mut PgConnection, is_ours: bool) -> Result<()> {
+    const LOCK: &str = "SELECT pg_advisory_xact_lock(475301)";
+    let patience = diesel::select(diesel::dsl::sql::<Text>("current_setting('lock_timeout')"));
+    let patience: String = patience.get_result(conn)?;
+    // In the caller's transaction the setting would stay until its end.
+    let lock = match &*patience {
+        _ if !is_ours => LOCK.to_owned(),
+        "0" => LOCK.to_owned(),
+        patience => format!("SET LOCAL lock_timeout = '5min'; {LOCK}; SET LOCAL lock_timeout = '{patience}'"),
+    };
+    Ok(conn.batch_execute(&lock)?)
+}
 
 impl Migratable for PgConnection {
     fn bring_up_to_date(&mut self) -> Result<()> {
@@ -25,8 +37,9 @@ pub(crate) fn migrate(conn: &mut PgConnection) -> Result<()> {
     if is_current(conn)? {
         return Ok(());
     }
+    let is_ours = !transaction::is_open(conn)?;
     let migrated = ready(transaction::run(conn, Lock::Write, async |conn| {
-        conn.batch_execute(ONE_AT_A_TIME)?;
+        wait_for_others(conn, is_ours)?;
         if is_current(conn)? {
             return Ok(());
         }
