@@ -45,7 +45,7 @@ impl PgDb {
         let name = format!("agent_sessions_test_{}_{number}", std::process::id());
         let db = Self { server, name };
         db.admin(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", db.name));
-        db.admin(&format!("CREATE DATABASE {} STRATEGY file_copy", db.name));
+        db.admin(&format!("CREATE DATABASE {}", db.name));
         Some(db)
     }
 
