@@ -9,7 +9,9 @@ mod appending;
 #[cfg(all(feature = "async", feature = "contract"))]
 mod contract;
 mod host;
+mod looking;
 #[cfg(feature = "async")]
 mod model;
+mod refusal;
 #[cfg(feature = "async")]
 mod scale;
