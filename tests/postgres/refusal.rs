@@ -52,6 +52,14 @@ fn tables_that_are_something_else_are_refused() {
             "ALTER TABLE sessions DROP CONSTRAINT sessions_pkey; CREATE UNIQUE INDEX ON sessions (lower(id))",
             "table sessions has no unique key on id",
         ),
+        (
+            "CREATE TABLE event_heads (session_id TEXT PRIMARY KEY, title TEXT)",
+            "table event_heads has no column last_index",
+        ),
+        (
+            "CREATE TABLE event_heads (session_id TEXT, last_index BIGINT)",
+            "table event_heads has no unique key on session_id",
+        ),
     ] {
         let Some(db) = PgDb::with(TABLES) else { return };
         let mut conn = db.connect();

@@ -13,7 +13,7 @@ BEGIN
 
     -- Whether the tables that are there are what their names say.
     WITH
-    tables (name) AS (VALUES ('sessions'), ('events')),
+    tables (name, key) AS (VALUES ('sessions', 'id'), ('events', 'id'), ('event_heads', 'session_id')),
     -- What a column may be. The reference driver adds the last three of sessions itself, and event_index.
     columns (table_name, column_name, kind, may_lack) AS (VALUES
         ('sessions', 'id', 'text', false),
@@ -32,7 +32,9 @@ BEGIN
         ('events', 'created_at', 'bigint', false),
         ('events', 'connection_id', 'text', false),
         ('events', 'sender', 'text', false),
-        ('events', 'payload_json', 'json', false)
+        ('events', 'payload_json', 'json', false),
+        ('event_heads', 'session_id', 'text', false),
+        ('event_heads', 'last_index', 'bigint', false)
     ),
     kinds (kind, type) AS (VALUES
         ('text', 'text'), ('text', 'character varying'),
@@ -70,11 +72,11 @@ BEGIN
         FROM found AS f
         WHERE type IS NOT NULL AND NOT EXISTS (SELECT 1 FROM kinds AS k WHERE k.kind = f.kind AND k.type = f.type)
         UNION ALL
-        SELECT 4, format('table %s has no unique key on id', t.name)
+        SELECT 4, format('table %s has no unique key on %s', t.name, t.key)
         FROM tables AS t
         WHERE to_regclass(t.name) IS NOT NULL AND NOT EXISTS (
             SELECT 1 FROM keys AS k
-            WHERE k.table_name = t.name AND (k.key = 'id' OR (k.table_name = 'events' AND k.key = 'id, session_id'))
+            WHERE k.table_name = t.name AND (k.key = t.key OR (k.table_name = 'events' AND k.key = 'id, session_id'))
         )
     )
     SELECT words INTO problem FROM problems ORDER BY rank, words LIMIT 1;
