@@ -5,11 +5,13 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod adoption;
 mod appending;
 #[cfg(all(feature = "async", feature = "contract"))]
 mod contract;
 mod host;
 mod looking;
+mod migrations;
 #[cfg(feature = "async")]
 mod model;
 mod refusal;
