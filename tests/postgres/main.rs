@@ -14,6 +14,7 @@ mod looking;
 mod migrations;
 #[cfg(feature = "async")]
 mod model;
+mod old_shapes;
 mod refusal;
 #[cfg(feature = "async")]
 mod scale;

@@ -138,6 +138,8 @@ BEGIN
              WHERE events.event_index IS NULL AND events.id = placed.id AND events.session_id = placed.session_id',
             CASE WHEN id_is_text THEN 'id COLLATE "C"' ELSE 'id' END
         );
+        -- A host's deferred triggers that are still to run for these rows would refuse what follows.
+        SET CONSTRAINTS ALL IMMEDIATE;
         ALTER TABLE events ALTER COLUMN event_index SET NOT NULL;
     END IF;
     IF NOT id_is_text THEN
