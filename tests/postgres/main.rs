@@ -7,6 +7,7 @@ mod common;
 
 mod adoption;
 mod appending;
+mod both_ways;
 #[cfg(all(feature = "async", feature = "contract"))]
 mod contract;
 mod host;
@@ -15,6 +16,7 @@ mod migrations;
 #[cfg(feature = "async")]
 mod model;
 mod old_shapes;
+mod reference;
 mod refusal;
 #[cfg(feature = "async")]
 mod scale;
