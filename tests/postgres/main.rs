@@ -11,6 +11,7 @@ mod both_ways;
 #[cfg(all(feature = "async", feature = "contract"))]
 mod contract;
 mod host;
+mod jsonb;
 mod looking;
 mod migrations;
 #[cfg(feature = "async")]

@@ -117,8 +117,9 @@ pub(crate) fn missing(conn: &mut PgConnection, needed: &[Needed]) -> Result<Opti
 /// duplicate keys). Columns of another type stay.
 ///
 /// It rewrites both tables and locks them meanwhile, in one transaction. The reference driver reads and writes JSON
-/// columns as it does JSONB ones. A connection, of this program or another, that has prepared a statement on these tables
-/// before reports `cached plan must not change result type` afterwards: replace it. A store replaces its own.
+/// columns as it does JSONB ones. On a connection that has prepared a statement on these tables before, one call then
+/// fails with `cached plan must not change result type`: repeat it. If it was a query of your own that fails so, or one
+/// of another program, replace the connection.
 ///
 /// # Errors
 ///

@@ -2,11 +2,11 @@
 
 use std::num::NonZeroU32;
 
-use diesel::PgConnection;
-use diesel::connection::{AnsiTransactionManager as Manager, TransactionManager};
+use diesel::connection::{AnsiTransactionManager as Manager, CacheSize, Connection, TransactionManager};
+use diesel::pg::PgConnection;
 use diesel::result::Error as DieselError;
 
-use super::heads;
+use super::{heads, words};
 use crate::database::Lock;
 use crate::error::{Error, Result};
 
@@ -67,11 +67,23 @@ pub(crate) fn checked<T>(
 ) -> Result<T> {
     // If the connection is lost, nothing of an open transaction is stored.
     let is_unwritten = is_read || is_open(conn)?;
-    work(conn).map_err(|error| match error {
-        Error::ReadOnly { source } if is_read => Error::Database { source },
-        error if is_unwritten => unwritten(error),
-        error => error,
+    work(conn).map_err(|error| {
+        if words::is_stale_plan(&error) {
+            forget_statements(conn);
+        }
+        match error {
+            Error::ReadOnly { source } if is_read => Error::Database { source },
+            error if is_unwritten => unwritten(error),
+            error => error,
+        }
     })
+}
+
+/// Makes Diesel prepare every statement anew: a column's type was changed under one of them, which would fail for ever.
+fn forget_statements(conn: &mut PgConnection) {
+    for size in [CacheSize::Disabled, CacheSize::Unbounded] {
+        conn.set_prepared_statement_cache_size(size);
+    }
 }
 
 /// Says of an error that nothing was committed.

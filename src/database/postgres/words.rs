@@ -1,6 +1,8 @@
 //! What PostgreSQL's errors mean. Diesel keeps the SQLSTATE to itself, except for a few, so the rest is told by the
 //! English messages; a server that speaks another language to its clients reports those as errors of the database.
 
+use std::error::Error as StdError;
+
 use diesel::result::{DatabaseErrorKind as Kind, Error as DieselError};
 
 use crate::error::Error;
@@ -88,7 +90,8 @@ pub(crate) fn is_about_the_server(error: &Error) -> bool {
     matches!(error, Error::Disconnected { .. } | Error::TimedOut { .. })
 }
 
-/// Whether a statement that was prepared before a column's type changed has to be prepared anew.
+/// Whether the cause is a statement that was prepared before a column's type changed.
 pub(crate) fn is_stale_plan(error: &Error) -> bool {
-    matches!(error, Error::Database { source } if source.to_string() == "cached plan must not change result type")
+    std::iter::successors(Some(error as &dyn StdError), |&cause| cause.source())
+        .any(|cause| cause.to_string() == "cached plan must not change result type")
 }

@@ -15,7 +15,7 @@ use self::alive::Alive;
 use self::postgres_writer::PostgresWriter;
 use self::server::Server;
 use super::store_engine::StoreEngine;
-use crate::database::postgres::words;
+use crate::database::postgres::transaction::checked;
 use crate::database::{Database, ready};
 use crate::driver::SessionPersistDriver;
 use crate::error::Result;
@@ -48,18 +48,6 @@ impl PostgresEngine {
     }
 }
 
-/// Reads with a pooled connection.
-fn reading<T>(work: impl FnOnce(&mut PgConnection) -> Result<T>) -> impl FnOnce(&mut Alive) -> Result<T> {
-    |conn| {
-        let answer = work(conn.get());
-        // A column's type was changed under a prepared statement. The next reader prepares it anew.
-        if answer.as_ref().is_err_and(words::is_stale_plan) {
-            conn.give_up();
-        }
-        answer
-    }
-}
-
 impl StoreEngine for PostgresEngine {
     type Connection = PgConnection;
     type WriteConnection = PostgresWriter;
@@ -82,11 +70,11 @@ impl StoreEngine for PostgresEngine {
     }
 
     fn read<T>(&self, work: impl FnOnce(&mut PgConnection) -> Result<T>) -> Result<T> {
-        self.readers.with(reading(work))
+        self.readers.with(|conn| work(conn.get()))
     }
 
     fn export(&self, writer: impl io::Write, export: Export<'_>) -> Result<Progress> {
-        self.readers.aside(reading(|conn| conn.export(writer, export)))
+        self.readers.aside(|conn| conn.get().export(writer, export))
     }
 
     fn prune(&self, request: &PruneRequest) -> Result<PruneReport> {
@@ -116,14 +104,14 @@ impl Access for Steps<'_> {
     type Database = PgConnection;
 
     async fn read<T>(&mut self, work: impl AsyncFnOnce(&mut PgConnection) -> Result<T>) -> Result<T> {
-        self.0.read(|conn| ready(work(conn)))
+        self.0.read(|conn| checked(conn, true, |conn| ready(work(conn))))
     }
 
     async fn write<T: Send + 'static>(
         &mut self,
         mut work: impl AsyncFnMut(&mut PgConnection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.0.writer.write_owned(move |conn: &mut PgConnection| ready(work(conn)))
+        self.0.writer.write_owned(move |conn: &mut PgConnection| checked(conn, false, |conn| ready(work(conn))))
     }
 
     async fn pause(&mut self, time: Duration) {
