@@ -29,6 +29,15 @@ pub struct PgDb {
 impl PgDb {
     /// An empty database, or `None` where there is no server: the test is skipped then, and says so.
     pub fn new() -> Option<Self> {
+        Self::created("")
+    }
+
+    /// The same, whose own order of texts is a language's.
+    pub fn in_english() -> Option<Self> {
+        Self::created("TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'")
+    }
+
+    fn created(options: &str) -> Option<Self> {
         static SAID: Once = Once::new();
         let Some(server) = SERVER.as_deref() else {
             SAID.call_once(|| {
@@ -45,7 +54,7 @@ impl PgDb {
         let name = format!("agent_sessions_test_{}_{number}", std::process::id());
         let db = Self { server, name };
         db.admin(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", db.name));
-        db.admin(&format!("CREATE DATABASE {}", db.name));
+        db.admin(&format!("CREATE DATABASE {} {options}", db.name));
         Some(db)
     }
 

@@ -16,6 +16,7 @@ mod looking;
 mod migrations;
 #[cfg(feature = "async")]
 mod model;
+mod moving;
 mod old_shapes;
 mod reference;
 mod refusal;
