@@ -106,8 +106,8 @@ pub(crate) trait Database: Sized {
     /// The ids in a list that belong to events of other sessions, each with that session.
     async fn taken_ids(&mut self, session_id: &str, ids: &[&str]) -> Result<Vec<(String, String)>>;
 
-    /// The next of the session ids that occur in events, found with one seek. An id that cannot be decoded is an error
-    /// that names an event with that id.
+    /// The next of the session ids that occur in events, found with one seek. A database may leave out those that have a
+    /// record. An id that cannot be decoded is an error that names an event with that id.
     async fn next_session_id(&mut self, ids: &mut Self::SessionIds) -> Result<Option<String>>;
     /// If the last id found cannot be decoded, reports every other event that has it.
     async fn tell_others(&mut self, ids: &Self::SessionIds, tell: &mut (dyn FnMut(Error) + Send)) -> Result<()>;

@@ -38,11 +38,7 @@ pub(crate) async fn export<D: Database, W: Write>(db: &mut D, writer: W, export:
                 let record = exporter.readable(record)?.flatten();
                 exporter.session(db, &id, record).await?;
             }
-            Selected::Matching(request) => {
-                for id in exporter.sessions(db, request).await? {
-                    exporter.session(db, &id, None).await?;
-                }
-            }
+            Selected::Matching(request) => exporter.sessions(db, request).await?,
         }
         exporter.hand_over()?;
         exporter.writer.flush()?;
@@ -83,8 +79,8 @@ impl<W: Write> Exporter<'_, W> {
         }
     }
 
-    /// Returns the ids of the sessions whose records were skipped, as far as they have one.
-    async fn sessions<D: Database>(&mut self, db: &mut D, request: ListSessionsRequest) -> Result<Vec<String>> {
+    /// The sessions whose records were skipped come last, as far as they have an id.
+    async fn sessions<D: Database>(&mut self, db: &mut D, request: ListSessionsRequest) -> Result<()> {
         let mut walk: Walk<_, SessionRecord> = Walk::new(request);
         let mut without_record = Vec::new();
         loop {
@@ -99,10 +95,14 @@ impl<W: Write> Exporter<'_, W> {
                     self.session(db, &id, Some(session)).await?;
                 }
             }
-            let Some(request) = walk.request() else { return Ok(without_record) };
+            let Some(request) = walk.request() else { break };
             let answer = list_sessions(db, request).await;
             walk.answer(answer);
         }
+        for id in without_record {
+            self.session(db, &id, None).await?;
+        }
+        Ok(())
     }
 
     /// One id at a time, each with a seek, so that their number does not matter.
@@ -118,8 +118,8 @@ impl<W: Write> Exporter<'_, W> {
                 continue;
             };
             let is_on_record = match db.session(&id).await {
-                // Already reported.
-                Err(Error::Decode { .. }) if self.export.skips_undecodable() => false,
+                // Already reported, and its events exported.
+                Err(Error::Decode { .. }) if self.export.skips_undecodable() => true,
                 record => record?.is_some(),
             };
             if !is_on_record {

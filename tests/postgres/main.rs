@@ -22,3 +22,4 @@ mod reference;
 mod refusal;
 #[cfg(feature = "async")]
 mod scale;
+mod undecodable;
