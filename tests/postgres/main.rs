@@ -23,3 +23,4 @@ mod refusal;
 #[cfg(feature = "async")]
 mod scale;
 mod undecodable;
+mod values;
