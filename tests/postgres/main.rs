@@ -18,6 +18,7 @@ mod migrations;
 mod model;
 mod moving;
 mod old_shapes;
+mod plans;
 mod reference;
 mod refusal;
 #[cfg(feature = "async")]

@@ -1,0 +1,229 @@
+//! Proves what a page costs: however deep it is, and whatever its filter, it is a walk along an index. On tables of ours
+//! nothing is sorted; on the reference driver's index only events that share an index are.
+
+use std::sync::{Arc, Mutex};
+
+use agent_session_store::diesel::connection::{Instrumentation, InstrumentationEvent};
+use agent_session_store::diesel::{Connection, PgConnection};
+use agent_session_store::{Cursor, ListEventsRequest, ListSessionsRequest, SessionPersistDriver, migrate};
+use postgres::Client;
+
+use super::looking::lines;
+use super::reference::{Reference, Version};
+use crate::common::{PgDb, millis};
+
+const ROWS: i64 = 20_000;
+
+/// The statements that a connection sends, each with its values.
+#[derive(Clone, Default)]
+struct Sent(Arc<Mutex<Vec<String>>>);
+
+impl Instrumentation for Sent {
+    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
+        if let InstrumentationEvent::StartQuery { query, .. } = event {
+            self.0.lock().unwrap().push(query.to_string());
+        }
+    }
+}
+
+impl Sent {
+    fn of(conn: &mut PgConnection) -> Self {
+        let sent = Self::default();
+        conn.set_instrumentation(sent.clone());
+        sent
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+/// The steps of a statement's plan: for its values, and for any values, which the server chooses after a few executions.
+fn plans(client: &mut Client, sent: &str) -> [Vec<String>; 2] {
+    let (sql, values) = sent.split_once(" -- binds: ").unwrap();
+    let values: Vec<serde_json::Value> =
+        serde_json::from_str(values).unwrap_or_else(|error| panic!("{error}: {values}"));
+    let literal = |value: &serde_json::Value| match value {
+        serde_json::Value::String(text) => format!("'{text}'"),
+        number => number.to_string(),
+    };
+    let values = values.iter().map(literal).collect::<Vec<_>>().join(", ");
+    client.batch_execute(&format!("PREPARE asked AS {sql}")).unwrap();
+    let plans = ["force_custom_plan", "force_generic_plan"].map(|mode| {
+        client.batch_execute(&format!("SET plan_cache_mode = {mode}")).unwrap();
+        lines(client, &format!("EXPLAIN (COSTS OFF) EXECUTE asked ({values})"))
+    });
+    client.batch_execute("DEALLOCATE asked").unwrap();
+    plans
+}
+
+/// Rows in no order: few agents and sandboxes, every second session live, and one long session of events.
+fn fill(client: &mut Client) {
+    client
+        .batch_execute(&format!(
+            "INSERT INTO sessions (id, agent, agent_session_id, last_connection_id, created_at, destroyed_at, sandbox_id)
+             SELECT 's' || n, 'agent-' || n % 10, 'a', 'c', n / 3, CASE WHEN n % 2 = 0 THEN n END, 'box-' || n % 7
+             FROM generate_series(1, {ROWS}) AS n ORDER BY md5(n::text);
+             INSERT INTO events SELECT 'e' || n, n / 3, CASE WHEN n % 2 = 0 THEN 'one' ELSE 's' || n % 50 END, n, 'c', 'agent',
+                 '{{\"method\": \"session/update\"}}'
+             FROM generate_series(1, {ROWS}) AS n ORDER BY md5(n::text);
+             ANALYZE sessions, events"
+        ))
+        .unwrap();
+}
+
+/// The pages that are asked for, by name: the first one and one after a cursor, both from the beginning and from the end.
+/// Far more rows follow than a page holds; a few that fit on it the server may read and sort as well.
+type Page = (&'static str, &'static str, Box<dyn Fn(&mut PgConnection)>);
+
+fn pages() -> Vec<Page> {
+    let mut pages: Vec<Page> = Vec::new();
+    let filters: [(&str, &str, fn() -> ListSessionsRequest); 9] = [
+        ("all", "idx_sessions_order", ListSessionsRequest::new),
+        ("an agent's", "idx_sessions_agent", || ListSessionsRequest::new().agent("agent-3")),
+        ("a sandbox's", "idx_sessions_sandbox", || ListSessionsRequest::new().sandbox_id("box-3")),
+        ("live", "idx_sessions_", || ListSessionsRequest::new().live()),
+        ("destroyed", "idx_sessions_", || ListSessionsRequest::new().destroyed()),
+        ("in a range", "idx_sessions_order", || {
+            ListSessionsRequest::new().created_from(millis(2_000)).created_before(millis(4_000))
+        }),
+        ("an agent's in a range", "idx_sessions_agent", || {
+            ListSessionsRequest::new().agent("agent-3").created_from(millis(2_000)).created_before(millis(4_000))
+        }),
+        ("live in a range", "idx_sessions_", || {
+            ListSessionsRequest::new().live().created_from(millis(2_000)).created_before(millis(4_000))
+        }),
+        ("an agent's live", "idx_sessions_", || ListSessionsRequest::new().agent("agent-3").live()),
+    ];
+    for (name, index, request) in filters {
+        for is_descending in [false, true] {
+            let request = move || if is_descending { request().descending() } else { request() };
+            pages.push((name, index, Box::new(move |conn| drop(conn.list_sessions(&request()).unwrap()))));
+            pages.push((
+                name,
+                index,
+                Box::new(move |conn| {
+                    let next = deep(|request_cursor| {
+                        let request = match request_cursor {
+                            Some(cursor) => request().limit(300).cursor(cursor),
+                            None => request().limit(300),
+                        };
+                        conn.list_sessions(&request).unwrap().next_cursor
+                    });
+                    conn.list_sessions(&request().cursor(next)).unwrap();
+                }),
+            ));
+        }
+    }
+    let ranges: [(&str, fn() -> ListEventsRequest); 2] = [
+        ("events", || ListEventsRequest::new("one")),
+        ("events in a range", || ListEventsRequest::new("one").after(1_000).before(5_000)),
+    ];
+    for (name, request) in ranges {
+        for is_descending in [false, true] {
+            let request = move || if is_descending { request().descending() } else { request() };
+            pages.push((
+                name,
+                "idx_events_session_order",
+                Box::new(move |conn| drop(conn.list_events(&request()).unwrap())),
+            ));
+            pages.push((
+                name,
+                "idx_events_session_order",
+                Box::new(move |conn| {
+                    let next = deep(|request_cursor| {
+                        let request = match request_cursor {
+                            Some(cursor) => request().limit(100).cursor(cursor),
+                            None => request().limit(100),
+                        };
+                        conn.list_events(&request).unwrap().next_cursor
+                    });
+                    conn.list_events(&request().cursor(next)).unwrap();
+                }),
+            ));
+        }
+    }
+    pages
+}
+
+/// A cursor some pages into a listing.
+fn deep(mut list: impl FnMut(Option<Cursor>) -> Option<Cursor>) -> Cursor {
+    let mut cursor = list(None).unwrap();
+    for _ in 0..3 {
+        let Some(next) = list(Some(cursor.clone())) else { break };
+        cursor = next;
+    }
+    cursor
+}
+
+/// Asks for every page, and looks at the plans of its last statement.
+fn for_every_page(db: &PgDb, look: impl Fn(&str, &str, &str)) {
+    let (mut conn, mut client) = (db.connect(), db.other());
+    migrate(&mut conn).unwrap();
+    fill(&mut client);
+    let sent = Sent::of(&mut conn);
+    for (name, index, list) in pages() {
+        list(&mut conn);
+        let statement = sent.take().pop().unwrap();
+        for plan in plans(&mut client, &statement) {
+            look(index, &plan.join("\n"), &format!("{name}: {statement}"));
+        }
+    }
+}
+
+fn assert_sorts_nothing(index: &str, plan: &str, page: &str) {
+    assert!(plan.starts_with("Limit\n  ->  Index Scan") && plan.contains(index), "{page}\n{plan}");
+    assert!(!plan.contains("Sort") && !plan.contains("Seq Scan"), "{page}\n{plan}");
+}
+
+#[test]
+fn every_page_is_a_walk_along_an_index_and_sorts_nothing() {
+    for db in [PgDb::new(), PgDb::in_english()] {
+        let Some(db) = db else { return };
+        for_every_page(&db, assert_sorts_nothing);
+    }
+}
+
+#[test]
+fn on_the_reference_drivers_index_only_events_that_share_an_index_are_sorted() {
+    for db in [PgDb::new(), PgDb::in_english()] {
+        let Some(db) = db else { return };
+        Reference::start(db.other(), "public", Version::Overwrites);
+        for_every_page(&db, |index, plan, page| {
+            if !index.contains("events") {
+                return assert_sorts_nothing(index, plan, page);
+            }
+            assert!(plan.starts_with("Limit\n  ->  Incremental Sort"), "{page}\n{plan}");
+            assert!(plan.contains("Presorted Key: event_index\n        ->  Index Scan"), "{page}\n{plan}");
+            assert!(plan.contains(index) && plan.contains("(session_id = "), "{page}\n{plan}");
+            // A deep page does not begin at the first event.
+            assert_eq!(page.contains("(event_index, id"), plan.contains("ROW(event_index"), "{page}\n{plan}");
+        });
+    }
+}
+
+/// What a verb asks for besides pages.
+#[test]
+fn the_last_index_and_one_record_are_one_seek() {
+    for is_theirs in [false, true] {
+        let Some(db) = PgDb::new() else { return };
+        if is_theirs {
+            Reference::start(db.other(), "public", Version::Overwrites);
+        }
+        let (mut conn, mut client) = (db.connect(), db.other());
+        migrate(&mut conn).unwrap();
+        fill(&mut client);
+        let sent = Sent::of(&mut conn);
+        conn.last_event_index("one").unwrap();
+        conn.get_session("s3").unwrap();
+        for statement in sent.take() {
+            for plan in plans(&mut client, &statement) {
+                let plan = plan.join("\n");
+                assert!(
+                    plan.contains("Index") && !plan.contains("Sort") && !plan.contains("Seq Scan"),
+                    "{statement}\n{plan}"
+                );
+            }
+        }
+    }
+}
