@@ -11,6 +11,7 @@ mod fixtures;
 mod incomplete;
 #[cfg(unix)]
 mod interruption;
+mod later_version;
 mod layout;
 mod matrix;
 mod migrate;
