@@ -3,7 +3,7 @@
 
 use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::diesel::prelude::*;
-use agent_session_store::{SessionPersistDriver, SessionStore, migrate};
+use agent_session_store::{Error, SessionPersistDriver, SessionStore, migrate};
 
 use super::looking::{assert_holds, catalog, columns, dump, line, lines, places};
 use crate::common::{PgDb, Process, child, event, fixture_path, new_event, say, session, task};
@@ -137,6 +137,26 @@ fn adopting_current_tables_waits_for_no_reader() {
     conn.batch_execute("SET lock_timeout = 1").unwrap();
     migrate(&mut conn).unwrap();
     assert_holds(&mut conn, "postgres-0.4");
+}
+
+/// In the caller's transaction it is part of that.
+#[test]
+fn a_migration_is_undone_with_the_callers_transaction() {
+    for fixture in DUMPS {
+        let Some(db) = PgDb::fixture(&format!("{fixture}.sql")) else { return };
+        let (mut client, mut conn) = (db.other(), db.connect());
+        let before = dump(&mut client, "public");
+        conn.transaction::<(), Error, _>(|conn| {
+            migrate(conn)?;
+            assert_holds(conn, fixture);
+            conn.append_events("plain", &[new_event("undone")])?;
+            Err(Error::Closed)
+        })
+        .unwrap_err();
+        assert_eq!(dump(&mut client, "public"), before);
+        conn.transaction::<(), Error, _>(migrate).unwrap();
+        assert_holds(&mut conn, fixture);
+    }
 }
 
 /// Old tables, which take a while to migrate.

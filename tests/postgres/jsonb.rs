@@ -220,12 +220,14 @@ fn a_conversion_that_cannot_be_done_changes_nothing() {
     assert!(matches!(convert_jsonb(&mut empty.connect()), Err(Error::NotMigrated { .. })));
 }
 
+type Call = fn(&SessionStore) -> Result<(), Error>;
+
 /// Every kind of statement has been prepared on each of the store's connections by then.
 #[test]
 fn a_store_gets_over_a_conversion() {
     let Some((db, mut conn)) = theirs() else { return };
     let store = SessionStore::builder().readers(1).connect(&db.url()).unwrap();
-    let calls: [fn(&SessionStore) -> Result<(), Error>; 8] = [
+    let calls: [Call; 8] = [
         |store| store.get_session("plain").map(drop),
         |store| store.list_sessions(&ListSessionsRequest::new()).map(drop),
         |store| store.events(ListEventsRequest::new("converted")).try_for_each(|event| event.map(drop)),

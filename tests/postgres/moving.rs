@@ -36,7 +36,7 @@ fn both_fixtures_go_there_and_back_byte_for_byte() {
 
         let Some(other) = PgDb::new() else { return };
         let mut store = SessionStore::connect(&other.url()).unwrap();
-        assert_eq!(store.import(&mut std::io::Cursor::new(exported(&mut conn))).unwrap(), done);
+        assert_eq!(store.import(std::io::Cursor::new(exported(&mut conn))).unwrap(), done);
         assert!(exported(&mut store) == lines);
         assert!(store.check().unwrap().undecodable.is_empty());
         // Importing again changes nothing.
