@@ -114,3 +114,36 @@ fn a_migration_that_fails_half_way_leaves_everything_as_it_was() {
         migrate(&mut conn).unwrap();
     }
 }
+
+/// Old tables take a lock that waits for all who read them, as long as `lock_timeout` says.
+#[test]
+fn a_migration_that_has_to_wait_too_long_can_be_tried_again() {
+    let Some(db) = PgDb::with(TABLES) else { return };
+    let (mut conn, mut reader) = (db.connect(), db.other());
+    reader.batch_execute("BEGIN; LOCK TABLE sessions, events IN ACCESS SHARE MODE").unwrap();
+    let before = dump(&mut db.other(), "public");
+    conn.batch_execute("SET lock_timeout = 1").unwrap();
+    assert!(matches!(migrate(&mut conn), Err(Error::Busy { .. })));
+    assert_eq!(dump(&mut db.other(), "public"), before);
+    reader.batch_execute("COMMIT").unwrap();
+    conn.batch_execute("SET lock_timeout = 0").unwrap();
+    migrate(&mut conn).unwrap();
+}
+
+/// A role that may only read.
+#[test]
+fn a_migration_without_the_right_to_do_it_says_so() {
+    for tables in ["SELECT 1", TABLES] {
+        let Some(db) = PgDb::with(tables) else { return };
+        let role = format!("{}_reader", db.name());
+        let mut conn = db.connect();
+        conn.batch_execute(&format!("CREATE ROLE {role}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"))
+            .unwrap();
+        let before = dump(&mut db.other(), "public");
+        conn.batch_execute(&format!("SET ROLE {role}")).unwrap();
+        let result = migrate(&mut conn);
+        conn.batch_execute(&format!("RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}")).unwrap();
+        assert!(matches!(result, Err(Error::ReadOnly { .. })), "{result:?}");
+        assert_eq!(dump(&mut db.other(), "public"), before);
+    }
+}

@@ -107,6 +107,11 @@ fn an_id_that_no_index_can_hold_is_refused() {
     let long = noise(12_000);
     let words = "longer than PostgreSQL's indexes can hold";
     assert_not_storable(conn.update_session(&session(&long)), words);
+    assert_not_storable(conn.update_session(&SessionRecord { agent: long.clone(), ..session("one") }), "agent's name");
+    assert_not_storable(
+        store.update_session(&SessionRecord { sandbox_id: Some(long.clone()), ..session("one") }),
+        words,
+    );
     assert_not_storable(conn.insert_event(&event(&long, "one", 1)), words);
     assert_not_storable(conn.append_events("one", &[new_event("before"), new_event(&long)]), words);
     assert_not_storable(conn.append_events(&long, &[new_event("x")]), words);

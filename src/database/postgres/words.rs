@@ -29,7 +29,7 @@ const NOT_STORABLE: [(&str, &str); 10] = [
     ("string too long to represent as jsonb string", "the column is JSONB, which cannot hold so long a string"),
     ("total size of jsonb", "the column is JSONB, which cannot hold so large a value"),
     ("number of jsonb", "the column is JSONB, which cannot hold so many elements"),
-    ("index row", "an id is longer than PostgreSQL's indexes can hold, about 2,700 bytes"),
+    ("index row", "an id, or an agent's name, is longer than PostgreSQL's indexes can hold, about 2,700 bytes"),
     ("invalid memory alloc request size", "the value is larger than the 1 GB that PostgreSQL can hold"),
 ];
 
