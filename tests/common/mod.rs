@@ -8,6 +8,8 @@ pub mod instrumentation;
 pub mod legacy;
 pub mod locks;
 pub mod model;
+#[cfg(all(unix, feature = "postgres"))]
+pub mod own_server;
 pub mod panics;
 #[cfg(feature = "postgres")]
 pub mod postgres;

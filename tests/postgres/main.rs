@@ -10,6 +10,8 @@ mod appending;
 mod both_ways;
 #[cfg(all(feature = "async", feature = "contract"))]
 mod contract;
+#[cfg(unix)]
+mod faults;
 mod host;
 mod jsonb;
 mod looking;

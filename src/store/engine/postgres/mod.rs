@@ -3,6 +3,7 @@
 mod alive;
 mod postgres_writer;
 mod server;
+mod server_url;
 
 use std::fmt;
 use std::io::{self, BufRead};

@@ -1,0 +1,3 @@
+//! What a server can do to a store, each on a server of the tests' own.
+
+mod opening;
