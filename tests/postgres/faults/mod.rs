@@ -1,3 +1,4 @@
 //! What a server can do to a store, each on a server of the tests' own.
 
 mod opening;
+mod rights;
