@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel::result::{ConnectionError, DatabaseErrorKind, Error as DieselError};
 
 use super::row_writes::{Rows, Write};
 use crate::error::{Error, Result};
@@ -78,7 +78,7 @@ pub(super) fn undisturbed(work: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(work));
 }
 
-/// Copies an error: a failed commit concerns every caller in it.
+/// Copies an error: a failed commit, or a connection that is lost, concerns every caller in it.
 pub(super) fn again(error: &Error) -> Error {
     let copy = |source: &DieselError| match source {
         DieselError::DatabaseError(kind, information) => {
@@ -95,6 +95,9 @@ pub(super) fn again(error: &Error) -> Error {
     };
     // The kind is kept rather than derived again, since the message of a full disk does not say everything.
     match error {
+        Error::Open { path, source } => {
+            Error::Open { path: path.clone(), source: ConnectionError::BadConnection(source.to_string()) }
+        }
         Error::Busy { source } => Error::Busy { source: copy(source) },
         Error::DiskFull { source } => Error::DiskFull { source: copy(source) },
         Error::ReadOnly { source } => Error::ReadOnly { source: copy(source) },

@@ -1,0 +1,103 @@
+//! Proves that a store goes on after its server was stopped and started again: calls in flight are told that the
+//! connection was lost, and later ones succeed, on the same store.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use agent_session_store::{Error, ListEventsRequest, SessionStore};
+
+use crate::common::own_server::OwnServer;
+use crate::common::{event, new_event, session};
+
+fn is_lost(error: &Error) -> bool {
+    // While there is no server, it cannot be connected to either.
+    matches!(error, Error::Disconnected { .. } | Error::Open { .. })
+}
+
+/// Repeats a call until it succeeds, as a caller may; every failure is one that says that the server was away.
+fn until_it_works<T>(mut call: impl FnMut() -> Result<T, Error>) -> T {
+    for _ in 0..1_000 {
+        match call() {
+            Ok(value) => return value,
+            Err(error) => assert!(is_lost(&error), "{error:?}"),
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    panic!("it never works again");
+}
+
+/// Uses a store from many threads while something happens, and for a while after it. Returns the ids that were stored.
+fn in_use(store: &SessionStore, name: &str, happens: impl FnOnce()) -> BTreeSet<String> {
+    let (over, stored) = (AtomicBool::new(false), Mutex::new(BTreeSet::new()));
+    thread::scope(|scope| {
+        for number in 0..8 {
+            let (over, stored) = (&over, &stored);
+            scope.spawn(move || {
+                for index in 0.. {
+                    // Three more, so that each thread sees that it goes on.
+                    let is_last = over.load(Ordering::SeqCst);
+                    let id = format!("{name}-{number}-{index:05}");
+                    let session = format!("session-{}", number % 4);
+                    // Repeating it does no harm.
+                    let written = until_it_works(|| store.append_events(&session, &[new_event(&id)]));
+                    let last = until_it_works(|| store.last_event_index(&session));
+                    assert!(last >= Some(written[0]), "{id}");
+                    stored.lock().unwrap().insert(id);
+                    if is_last {
+                        break;
+                    }
+                }
+            });
+        }
+        happens();
+        over.store(true, Ordering::SeqCst);
+    });
+    stored.into_inner().unwrap()
+}
+
+/// Every event is there once, and the sessions' indexes have no gap.
+fn assert_stored(store: &SessionStore, wanted: &BTreeSet<String>) {
+    let mut found = BTreeSet::new();
+    for number in 0..4 {
+        let events = store.events(ListEventsRequest::new(format!("session-{number}")));
+        for (event, index) in events.map(Result::unwrap).zip(1..) {
+            assert_eq!(event.event_index, index);
+            assert!(found.insert(event.id));
+        }
+    }
+    assert_eq!(&found, wanted);
+}
+
+#[test]
+fn a_store_goes_on_after_its_server_was_restarted_under_it() {
+    let Some(mut server) = OwnServer::new("") else { return };
+    let store = SessionStore::connect(&server.url("postgres")).unwrap();
+    let mut wanted = BTreeSet::new();
+    for signal in ["INT", "QUIT", "KILL"] {
+        wanted.extend(in_use(&store, signal, || {
+            thread::sleep(Duration::from_millis(100));
+            server.stop(signal);
+            thread::sleep(Duration::from_millis(50));
+            server.start();
+            thread::sleep(Duration::from_millis(50));
+        }));
+    }
+    assert_stored(&store, &wanted);
+}
+
+#[test]
+fn a_store_that_nobody_used_during_the_restart_notices_nothing() {
+    let Some(mut server) = OwnServer::new("") else { return };
+    let store = SessionStore::connect(&server.url("postgres")).unwrap();
+    store.update_session(&session("session")).unwrap();
+    store.get_session("session").unwrap();
+    server.stop("INT");
+    // Both connections have been idle for long enough to be asked first.
+    thread::sleep(Duration::from_millis(600));
+    server.start();
+    assert!(store.get_session("session").unwrap().is_some());
+    store.insert_event(&event("event", "session", 1)).unwrap();
+}
