@@ -71,6 +71,10 @@ pub(crate) fn checked<T>(
         if words::is_stale_plan(&error) {
             forget_statements(conn);
         }
+        if let Error::Disconnected { .. } = error {
+            // Diesel does not notice it while it prepares a query.
+            Manager::transaction_manager_status_mut(conn).set_in_error();
+        }
         match error {
             Error::ReadOnly { source } if is_read => Error::Database { source },
             error if is_unwritten => unwritten(error),

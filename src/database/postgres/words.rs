@@ -40,6 +40,8 @@ pub(crate) fn recognise(source: DieselError) -> Error {
         Kind::SerializationFailure => Error::Busy { source },
         Kind::ReadOnlyTransaction => Error::ReadOnly { source },
         Kind::ClosedConnection => Error::Disconnected { may_be_stored: true, source },
+        // Diesel notices only now that the connection was lost before.
+        Kind::UnableToSendCommand => Error::Disconnected { may_be_stored: false, source },
         Kind::Unknown => {
             if let Some(reason) = message.strip_prefix(REFUSED) {
                 return Error::CannotMigrate { reason: reason.to_owned() };
@@ -73,7 +75,6 @@ fn recognise_state(source: DieselError) -> Error {
         Error::DiskFull { source }
     } else if contains(&[
         "server closed the connection unexpectedly",
-        "no connection to the server",
         "terminating connection",
         "could not send data to server",
         "SSL connection has been closed unexpectedly",
@@ -87,7 +88,7 @@ fn recognise_state(source: DieselError) -> Error {
 
 /// Whether an error is about the server and its state, not about the data being written.
 pub(crate) fn is_about_the_server(error: &Error) -> bool {
-    matches!(error, Error::Disconnected { .. } | Error::TimedOut { .. })
+    matches!(error, Error::Disconnected { .. } | Error::Open { .. } | Error::TimedOut { .. })
 }
 
 /// Whether the cause is a statement that was prepared before a column's type changed.
