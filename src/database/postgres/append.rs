@@ -10,7 +10,7 @@ use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel::sql_types::{Array, BigInt, Nullable, Text};
 
-use super::transaction;
+use super::{transaction, words};
 use crate::database::fields::Record;
 use crate::database::rows::{EventArrays, EventRow};
 use crate::database::statement::postgres_statement;
@@ -114,7 +114,7 @@ pub(crate) fn append_all(conn: &mut PgConnection, all: &[Appending<'_>]) -> Resu
             return Ok(None);
         }
         // Whatever is wrong with one of them, its own append finds out.
-        Err(error) if all.len() > 1 && !matches!(error, Error::Disconnected { .. }) => return Ok(None),
+        Err(error) if all.len() > 1 && !words::is_about_the_server(&error) => return Ok(None),
         ends => ends?,
     };
     if ends.is_empty() {

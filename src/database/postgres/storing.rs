@@ -4,12 +4,12 @@
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
-use super::transaction;
+use super::{transaction, words};
 use crate::database::fields::Record;
 use crate::database::rows::{EventArrays, EventRow};
 use crate::database::statement::postgres_statement;
 use crate::database::{Lock, ready};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::event::SessionEvent;
 
 postgres_statement! {
@@ -101,8 +101,8 @@ pub(crate) fn insert_all(conn: &mut PgConnection, events: &[&SessionEvent]) -> R
     }));
     match inserted {
         Ok(()) => Ok(Stored::All),
+        Err(error) if words::is_about_the_server(&error) => Err(error),
         // Whatever is wrong with one of them, its own call finds out.
-        Err(Error::Disconnected { may_be_stored, source }) => Err(Error::Disconnected { may_be_stored, source }),
         Err(_) => Ok(Stored::Nothing),
     }
 }

@@ -88,7 +88,14 @@ fn recognise_state(source: DieselError) -> Error {
 
 /// Whether an error is about the server and its state, not about the data being written.
 pub(crate) fn is_about_the_server(error: &Error) -> bool {
-    matches!(error, Error::Disconnected { .. } | Error::Open { .. } | Error::TimedOut { .. })
+    matches!(
+        error,
+        Error::Busy { .. }
+            | Error::Disconnected { .. }
+            | Error::DiskFull { .. }
+            | Error::Open { .. }
+            | Error::TimedOut { .. }
+    )
 }
 
 /// Whether the cause is a statement that was prepared before a column's type changed.

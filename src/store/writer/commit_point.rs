@@ -84,6 +84,7 @@ impl<W: GroupCommit> CommitPoint<W> {
             }
         }
         let mut jobs = group.iter_mut();
+        let mut hurries = false;
         while let Some(job) = jobs.next() {
             let attempt = |writer: &mut W| {
                 match writer.make_ready() {
@@ -96,11 +97,19 @@ impl<W: GroupCommit> CommitPoint<W> {
                 job.fail(Error::Closed);
             }
             // It has already waited for the lock, so the others need not do so one after the other.
-            if let Some(busy @ Error::Busy { .. }) = job.error() {
-                let busy = again(busy);
-                jobs.for_each(|job| job.fail(again(&busy)));
-                return;
+            if let Some(busy @ Error::Busy { .. }) = job.error()
+                && !hurries
+            {
+                hurries = self.writer.as_mut().is_some_and(|writer| writer.hurry(jobs.len()));
+                if !hurries {
+                    let busy = again(busy);
+                    jobs.for_each(|job| job.fail(again(&busy)));
+                    return;
+                }
             }
+        }
+        if hurries && let Some(writer) = &mut self.writer {
+            writer.take_time();
         }
     }
 

@@ -41,6 +41,14 @@ pub(in crate::store) trait GroupCommit: Send + 'static {
     /// cannot if the failure may have rolled back the others too: what follows would be on its own.
     fn can_go_on(connection: &mut Self::Connection, error: Option<&Error>) -> bool;
 
+    /// Lets the next writes, of this number, share the time that one has waited for a lock in vain, until
+    /// [`take_time`](Self::take_time). False if they would wait for the same lock.
+    fn hurry(&mut self, _: usize) -> bool {
+        false
+    }
+
+    fn take_time(&mut self) {}
+
     /// The engine's work after a commit, between transactions.
     fn after_commit(&mut self);
 }

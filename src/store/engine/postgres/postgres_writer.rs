@@ -90,5 +90,16 @@ impl GroupCommit for PostgresWriter {
         )
     }
 
+    /// Their locks may be others: those of other sessions.
+    fn hurry(&mut self, writes: usize) -> bool {
+        self.server.set_patience(self.conn.get(), writes).is_ok()
+    }
+
+    fn take_time(&mut self) {
+        if self.server.set_patience(self.conn.get(), 1).is_err() {
+            self.conn.give_up();
+        }
+    }
+
     fn after_commit(&mut self) {}
 }

@@ -59,6 +59,21 @@ impl Server {
     }
 }
 
+/// Waiting for locks.
+impl Server {
+    /// Lets a connection wait for locks for as long as one of so many writes may. Each has a moment.
+    pub(super) fn set_patience(&self, conn: &mut PgConnection, writes: usize) -> Result<()> {
+        let share = patience(&self.options) / writes.max(1) as u128;
+        let share = share.max(patience(&self.options).min(10));
+        Ok(conn.batch_execute(&format!("SET lock_timeout = {share}"))?)
+    }
+}
+
+/// In milliseconds, of which 0 would mean forever.
+fn patience(options: &Options) -> u128 {
+    options.busy_timeout.as_millis().clamp(1, i32::MAX as u128)
+}
+
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.url)
@@ -66,8 +81,7 @@ impl fmt::Debug for Server {
 }
 
 fn settings(options: &Options) -> String {
-    // In milliseconds, of which 0 would mean forever.
-    let patience = options.busy_timeout.as_millis().clamp(1, i32::MAX as u128);
+    let patience = patience(options);
     let mut settings = format!("SET lock_timeout = {patience}; SET default_transaction_isolation = 'read committed'");
     if let Some(schema) = &options.schema {
         settings += &format!("; SET search_path TO {}", quoted(schema));
