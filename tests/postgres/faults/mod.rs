@@ -1,5 +1,6 @@
 //! What a server can do to a store, each on a server of the tests' own.
 
+mod alone;
 mod locks;
 mod lost;
 mod opening;
