@@ -65,7 +65,7 @@ impl OwnServer {
     }
 
     fn in_folder(temporary: Option<TempDir>, folder: PathBuf, settings: &str) -> Option<Self> {
-        let server = Self::unstarted(temporary, folder)?;
+        let mut server = Self::unstarted(temporary, folder)?;
         let initdb = server
             .program("initdb")
             // What is in a small disk is mostly the log: its files are to be small.
@@ -84,7 +84,9 @@ impl OwnServer {
         assert!(initdb.status.success(), "{}", String::from_utf8_lossy(&initdb.stderr));
         fs::write(server.data().join("pg_hba.conf"), ACCESS).unwrap();
         // The operating system goes on, so that nothing need reach the disk.
-        Some(server.configured(&format!("fsync = off\nmin_wal_size = 2MB\nmax_wal_size = 8MB\n{settings}\n")).started())
+        server.configure(&format!("fsync = off\nmin_wal_size = 2MB\nmax_wal_size = 8MB\n{settings}\n"));
+        server.start();
+        Some(server)
     }
 
     fn unstarted(temporary: Option<TempDir>, folder: PathBuf) -> Option<Self> {
@@ -105,23 +107,18 @@ impl OwnServer {
         Some(Self { _temporary: temporary, folder, port, process: None })
     }
 
-    fn configured(self, settings: &str) -> Self {
+    /// Adds lines to its configuration, for the next start.
+    pub fn configure(&self, settings: &str) {
         let path = self.data().join("postgresql.conf");
         let mut file = File::options().append(true).open(path).unwrap();
         file.write_all(settings.as_bytes()).unwrap();
-        self
-    }
-
-    fn started(mut self) -> Self {
-        self.start();
-        self
     }
 
     /// A standby of this server, which follows it.
     pub fn standby(&self) -> Self {
         let temporary = TempDir::new().unwrap();
         let folder = temporary.path().to_owned();
-        let standby = Self::unstarted(Some(temporary), folder).unwrap();
+        let mut standby = Self::unstarted(Some(temporary), folder).unwrap();
         let copied = standby
             .program("pg_basebackup")
             .args([
@@ -140,7 +137,8 @@ impl OwnServer {
             .output()
             .unwrap();
         assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
-        standby.started()
+        standby.start();
+        standby
     }
 
     fn data(&self) -> PathBuf {
@@ -149,6 +147,12 @@ impl OwnServer {
 
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Lets the server's user own another folder.
+    pub fn give(&self, folder: &Path) {
+        let owner = fs::metadata(&self.folder).unwrap();
+        chown(folder, Some(owner.uid()), Some(owner.gid())).unwrap();
     }
 
     /// One of the server's programs, or any other, as its user.
