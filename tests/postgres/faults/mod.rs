@@ -2,6 +2,7 @@
 
 mod alone;
 mod killed;
+mod limits;
 mod locks;
 mod lost;
 mod opening;
