@@ -6,5 +6,7 @@ mod limits;
 mod locks;
 mod lost;
 mod opening;
+mod replica;
 mod rights;
 mod stopped;
+mod tls;
