@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+#[cfg(feature = "async")]
+use agent_session_store::AsyncSessionStore;
 use agent_session_store::{Error, ListEventsRequest, SessionStore};
 
 use crate::common::own_server::OwnServer;
@@ -37,7 +39,7 @@ fn in_use(store: &SessionStore, name: &str, happens: impl FnOnce()) -> BTreeSet<
             let (over, stored) = (&over, &stored);
             scope.spawn(move || {
                 for index in 0.. {
-                    // Three more, so that each thread sees that it goes on.
+                    // One more, so that each thread sees that it goes on.
                     let is_last = over.load(Ordering::SeqCst);
                     let id = format!("{name}-{number}-{index:05}");
                     let session = format!("session-{}", number % 4);
@@ -100,4 +102,53 @@ fn a_store_that_nobody_used_during_the_restart_notices_nothing() {
     server.start();
     assert!(store.get_session("session").unwrap().is_some());
     store.insert_event(&event("event", "session", 1)).unwrap();
+}
+
+#[cfg(feature = "async")]
+#[test]
+fn an_async_store_goes_on_as_well() {
+    let Some(mut server) = OwnServer::new("") else { return };
+    let store = AsyncSessionStore::from(SessionStore::connect(&server.url("postgres")).unwrap());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    let over = std::sync::Arc::new(AtomicBool::new(false));
+    let tasks: Vec<_> = (0..8)
+        .map(|number| {
+            let (store, over) = (store.clone(), std::sync::Arc::clone(&over));
+            runtime.spawn(async move {
+                let (session, mut ids) = (format!("session-{}", number % 4), Vec::new());
+                let (mut is_last, mut failures) = (false, 0);
+                while !is_last {
+                    is_last = over.load(Ordering::SeqCst);
+                    let id = format!("{number}-{:05}", ids.len());
+                    loop {
+                        let written = store.append_events(&session, &[new_event(&id)]).await;
+                        let read = store.last_event_index(&session).await;
+                        for error in [written.as_ref().err(), read.as_ref().err()].into_iter().flatten() {
+                            assert!(is_lost(error), "{error:?}");
+                            failures += 1;
+                        }
+                        if written.is_ok() && read.is_ok() {
+                            break;
+                        }
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                    ids.push(id);
+                }
+                (ids, failures)
+            })
+        })
+        .collect();
+    thread::sleep(Duration::from_millis(100));
+    server.stop("INT");
+    thread::sleep(Duration::from_millis(50));
+    server.start();
+    over.store(true, Ordering::SeqCst);
+    let (mut wanted, mut failures) = (BTreeSet::new(), 0);
+    for task in tasks {
+        let (ids, failed) = runtime.block_on(task).unwrap();
+        wanted.extend(ids);
+        failures += failed;
+    }
+    assert!(failures > 0, "nobody noticed");
+    assert_stored(&SessionStore::connect(&server.url("postgres")).unwrap(), &wanted);
 }
