@@ -71,7 +71,7 @@ fn recognise_state(source: DieselError) -> Error {
         Error::TimedOut { source }
     } else if begins(&["permission denied", "must be owner of"]) {
         Error::ReadOnly { source }
-    } else if contains(&["No space left on device", "Disk quota exceeded"]) {
+    } else if contains(&["No space left on device", "Disk quota exceeded"]) || is_half_a_page(&message) {
         Error::DiskFull { source }
     } else if contains(&[
         "server closed the connection unexpectedly",
@@ -84,6 +84,11 @@ fn recognise_state(source: DieselError) -> Error {
     } else {
         Error::Database { source }
     }
+}
+
+/// Whether a table could grow only by a part of a page: what the server makes of a disk with less space than that.
+fn is_half_a_page(message: &str) -> bool {
+    message.starts_with("could not extend file") && message.contains(": wrote only ")
 }
 
 /// Whether an error is about the server and its state, not about the data being written.

@@ -1,6 +1,7 @@
 //! What a server can do to a store, each on a server of the tests' own.
 
 mod alone;
+mod disk_full;
 mod killed;
 mod limits;
 mod locks;
