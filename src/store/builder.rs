@@ -202,6 +202,22 @@ impl SessionStoreBuilder {
         self
     }
 
+    /// Whether a pool in front of the PostgreSQL server lends its connections for one transaction at a time (PgBouncer's
+    /// transaction mode). Default: `false`. If `true`, the store prepares no statements and sets nothing on a connection,
+    /// since either would be met by whoever has that connection next. So [`schema`](Self::schema) and
+    /// [`read_only`](Self::read_only) are refused, and [`busy_timeout`](Self::busy_timeout) and
+    /// [`durability`](Self::durability) have no effect: set these for the role, with `ALTER ROLE … SET`. Statements take
+    /// longer, see the crate's `docs/scale.md`.
+    ///
+    /// ```
+    /// # use agent_session_store::SessionStore;
+    /// let builder = SessionStore::builder().transaction_pooling(true);
+    /// ```
+    pub fn transaction_pooling(mut self, pooling: bool) -> Self {
+        self.0.transaction_pooling = pooling;
+        self
+    }
+
     /// Opens what a URL names, and [migrates](crate::migrate) it if necessary:
     ///
     /// - `postgres://user:password@host:port/database?sslmode=verify-full`, with all the parameters that libpq knows,

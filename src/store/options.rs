@@ -60,6 +60,7 @@ pub(super) struct Options {
     pub(super) log_size_limit: u64,
     pub(super) auto_checkpoint: bool,
     pub(super) schema: Option<String>,
+    pub(super) transaction_pooling: bool,
 }
 
 impl Default for Options {
@@ -75,6 +76,7 @@ impl Default for Options {
             log_size_limit: 64 << 20,
             auto_checkpoint: true,
             schema: None,
+            transaction_pooling: false,
         }
     }
 }

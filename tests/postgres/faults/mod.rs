@@ -7,6 +7,7 @@ mod limits;
 mod locks;
 mod lost;
 mod opening;
+mod pooled;
 mod replica;
 mod rights;
 mod stopped;

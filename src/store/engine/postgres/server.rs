@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use diesel::connection::SimpleConnection;
+use diesel::connection::{CacheSize, SimpleConnection};
 use diesel::prelude::*;
 
 use super::server_url::ServerUrl;
@@ -22,7 +22,12 @@ impl Server {
         if options.schema.as_deref().is_some_and(|schema| schema.is_empty() || schema.contains('\0')) {
             return Err(Error::Unsupported { reason: "the name of a schema is not empty and has no NUL in it" });
         }
-        let settings = settings(&options);
+        if options.transaction_pooling && (options.schema.is_some() || options.read_only) {
+            return Err(Error::Unsupported {
+                reason: "with transaction_pooling, a schema and read_only are settings of the role (ALTER ROLE … SET)",
+            });
+        }
+        let settings = if options.transaction_pooling { String::new() } else { settings(&options) };
         Ok(Self { url: ServerUrl::new(url), options, settings })
     }
 
@@ -54,7 +59,11 @@ impl Server {
     pub(super) fn connect(&self) -> Result<PgConnection> {
         let mut conn = PgConnection::establish(self.url.with_password())
             .map_err(|source| Error::Open { path: self.url.to_string(), source: self.url.without_password(source) })?;
-        conn.batch_execute(&self.settings)?;
+        if self.options.transaction_pooling {
+            conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+        } else {
+            conn.batch_execute(&self.settings)?;
+        }
         Ok(conn)
     }
 }
@@ -63,6 +72,9 @@ impl Server {
 impl Server {
     /// Lets a connection wait for locks for as long as one of so many writes may. Each has a moment.
     pub(super) fn set_patience(&self, conn: &mut PgConnection, writes: usize) -> Result<()> {
+        if self.options.transaction_pooling {
+            return Ok(());
+        }
         let share = patience(&self.options) / writes.max(1) as u128;
         let share = share.max(patience(&self.options).min(10));
         Ok(conn.batch_execute(&format!("SET lock_timeout = {share}"))?)
