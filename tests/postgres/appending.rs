@@ -13,7 +13,7 @@ use agent_session_store::{
 };
 
 use crate::common::process::{Process, child, say, task};
-use crate::common::{PgDb, event, json, new_event, session};
+use crate::common::{PgDb, event, json, millis, new_event, session};
 
 const CLIENTS: usize = 16;
 
@@ -96,7 +96,7 @@ fn in_the_callers_transactions_at_every_isolation_level() {
         for level in ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"] {
             let given = clients(db, |client, conn| {
                 let mut given = Vec::new();
-                for number in 0..15 {
+                for number in 0..8 {
                     let events = [0, 1].map(|part| new_event(&format!("{level}-{client}-{number}-{part}")));
                     given.extend(patiently(|| {
                         conn.build_transaction().run::<_, Error, _>(|conn| {
@@ -144,6 +144,31 @@ fn stores_that_append_for_many_callers_share_a_database() {
         total += found.len();
     }
     assert_eq!(total, 3 * CLIENTS * 30);
+}
+
+/// A group of calls takes many locks, and the groups of several stores could wait for each other in a circle. Nobody hears
+/// of it: what the server breaks off is done again.
+#[test]
+fn stores_that_write_the_same_sessions_do_not_fail_for_each_other() {
+    let Some(db) = PgDb::ours() else { return };
+    let stores: Vec<SessionStore> = (0..4).map(|_| SessionStore::connect(&db.url()).unwrap()).collect();
+    thread::scope(|scope| {
+        for (place, store) in stores.iter().enumerate() {
+            for caller in 0..4 {
+                scope.spawn(move || {
+                    for number in 0..8 {
+                        let id = format!("{place}-{caller}-{number}");
+                        let name = |step: usize| format!("session-{}", (number * 5 + place * 7 + caller + step) % 3);
+                        store.append_events("one", &[new_event(&id)]).unwrap();
+                        store.update_session(&session(&name(0))).unwrap();
+                        store.insert_event(&event(&format!("put-{id}"), &name(1), number as i64)).unwrap();
+                        store.destroy_session(&name(2), millis(number as i64)).unwrap();
+                    }
+                });
+            }
+        }
+    });
+    assert_eq!(indexes(&mut db.connect(), "one"), (1..=4 * 4 * 8).collect::<Vec<_>>());
 }
 
 /// In a store, calls that wait for the connection are one statement. Each gets its own answer all the same.

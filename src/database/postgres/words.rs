@@ -103,6 +103,11 @@ pub(crate) fn is_about_the_server(error: &Error) -> bool {
     )
 }
 
+/// Whether the server broke a circle of transactions here.
+pub(crate) fn is_deadlock(error: &Error) -> bool {
+    matches!(error, Error::Busy { source } if source.to_string() == "deadlock detected")
+}
+
 /// Whether the cause is a statement that was prepared before a column's type changed.
 pub(crate) fn is_stale_plan(error: &Error) -> bool {
     std::iter::successors(Some(error as &dyn StdError), |&cause| cause.source())

@@ -88,7 +88,7 @@ impl<W: GroupCommit> CommitPoint<W> {
         while let Some(job) = jobs.next() {
             let attempt = |writer: &mut W| {
                 match writer.make_ready() {
-                    Ok(()) => job.attempt(writer.connection()),
+                    Ok(()) => attempt_alone::<W>(job, writer.connection()),
                     Err(error) => job.fail(error),
                 }
                 job.is_done()
@@ -120,6 +120,18 @@ impl<W: GroupCommit> CommitPoint<W> {
     }
 }
 
+/// How often a write is tried that the database gives up for others.
+const ATTEMPTS: usize = 5;
+
+fn attempt_alone<W: GroupCommit>(job: &mut Box<dyn Job<W::Connection>>, connection: &mut W::Connection) {
+    for _ in 0..ATTEMPTS {
+        job.attempt(connection);
+        if !job.error().is_some_and(W::is_worth_repeating) {
+            break;
+        }
+    }
+}
+
 fn run<W: GroupCommit, T>(writer: &mut W, work: impl FnOnce(&mut W::Connection) -> Result<T>) -> Result<T> {
     writer.make_ready()?;
     work(writer.connection())
@@ -129,6 +141,9 @@ fn write_together<W: GroupCommit>(writer: &mut W, group: &mut [Box<dyn Job<W::Co
     if let Err(error) = writer.make_ready().and_then(|()| writer.begin()) {
         group.iter_mut().for_each(|job| job.fail(again(&error)));
         return Together::Failed;
+    }
+    if W::MERGES_ROWS {
+        group.sort_by_key(|job| Rows::turn(job.rows()));
     }
     let finished = writer.finish(|connection| {
         let mut rest = &mut *group;

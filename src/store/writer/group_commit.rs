@@ -8,7 +8,8 @@ pub(in crate::store) trait GroupCommit: Send + 'static {
     /// What a write runs on.
     type Connection;
 
-    /// Whether [`write_rows`](Self::write_rows) is worth calling.
+    /// Whether [`write_rows`](Self::write_rows) is worth calling. A group's rows are then written first, which also lets
+    /// the groups of different stores take their locks in one order.
     const MERGES_ROWS: bool = false;
 
     fn connection(&mut self) -> &mut Self::Connection;
@@ -40,6 +41,12 @@ pub(in crate::store) trait GroupCommit: Send + 'static {
     /// Whether a group's transaction can continue after one of its writes, which has been rolled back if it failed. It
     /// cannot if the failure may have rolled back the others too: what follows would be on its own.
     fn can_go_on(connection: &mut Self::Connection, error: Option<&Error>) -> bool;
+
+    /// Whether a write that failed so, and stored nothing, fares better at once: it was in a circle of transactions that
+    /// waited for each other, and has been chosen to break it.
+    fn is_worth_repeating(_: &Error) -> bool {
+        false
+    }
 
     /// Lets the next writes, of this number, share the time that one has waited for a lock in vain, until
     /// [`take_time`](Self::take_time). False if they would wait for the same lock.

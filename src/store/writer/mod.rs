@@ -84,6 +84,7 @@ impl<W: GroupCommit> Writer<W> {
         L: Write<W::Connection, Answer = T> + Send + 'static,
     {
         match self.write_now(now) {
+            Some(Err(error)) if W::is_worth_repeating(&error) => self.submit(later()),
             Some(result) => result,
             None => self.submit(later()),
         }
@@ -95,6 +96,7 @@ impl<W: GroupCommit> Writer<W> {
         mut work: impl FnMut(&mut W::Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         match self.write_now(&mut work) {
+            Some(Err(error)) if W::is_worth_repeating(&error) => self.submit(work),
             Some(result) => result,
             None => self.submit(work),
         }

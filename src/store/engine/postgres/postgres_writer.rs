@@ -6,7 +6,7 @@ use diesel::PgConnection;
 
 use super::alive::Alive;
 use super::server::Server;
-use crate::database::postgres::{Appending, Stored, append_all, insert_all, transaction};
+use crate::database::postgres::{Appending, Stored, append_all, insert_all, transaction, words};
 use crate::database::{Lock, ready};
 use crate::error::{Error, Result};
 use crate::store::writer::GroupCommit;
@@ -88,6 +88,10 @@ impl GroupCommit for PostgresWriter {
                     | Error::SessionExists { .. }
             )
         )
+    }
+
+    fn is_worth_repeating(error: &Error) -> bool {
+        words::is_deadlock(error)
     }
 
     /// Their locks may be others: those of other sessions.
