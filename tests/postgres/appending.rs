@@ -171,6 +171,33 @@ fn stores_that_write_the_same_sessions_do_not_fail_for_each_other() {
     assert_eq!(indexes(&mut db.connect(), "one"), (1..=4 * 4 * 8).collect::<Vec<_>>());
 }
 
+/// The server breaks a circle where it notices it first: at the one who has waited for longest, which is the store here.
+#[test]
+fn a_write_that_the_server_gives_up_for_another_is_done_again() {
+    let Some(db) = PgDb::ours() else { return };
+    let store = SessionStore::connect(&db.url()).unwrap();
+    store.update_session(&session("one")).unwrap();
+    store.append_events("one", &[new_event("a")]).unwrap();
+    let mut other = db.connect();
+    other.batch_execute("BEGIN; UPDATE sessions SET agent = 'other' WHERE id = 'one'").unwrap();
+    thread::scope(|scope| {
+        let deleting = scope.spawn(|| store.delete_session("one"));
+        let mut looking = db.connect();
+        let waiting = format!(
+            "(SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND wait_event_type = 'Lock')",
+            db.name()
+        );
+        let waiting = || diesel::select(diesel::dsl::sql::<sql_types::BigInt>(&waiting));
+        while waiting().get_result::<i64>(&mut looking).unwrap() == 0 {
+            thread::yield_now();
+        }
+        // It holds the counter, and waits for the record.
+        other.batch_execute("UPDATE event_heads SET last_index = 1 WHERE session_id = 'one'; COMMIT").unwrap();
+        assert!(deleting.join().unwrap().unwrap());
+    });
+    assert_eq!(store.get_session("one").unwrap(), None);
+}
+
 /// In a store, calls that wait for the connection are one statement. Each gets its own answer all the same.
 #[test]
 fn waiting_calls_of_all_kinds_are_answered_each_by_itself() {
