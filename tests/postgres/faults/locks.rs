@@ -150,8 +150,10 @@ fn one_of_two_that_wait_for_each_other_is_busy() {
         let (mut conn, both) = (server.connect(&database), Arc::clone(&both));
         thread::spawn(move || append_to(&mut conn, sessions, name, &both))
     });
-    let [one, two] = threads.map(|thread| thread.join().unwrap());
-    let (refused, _) = if one.is_err() { (one, two.unwrap()) } else { (two, one.unwrap()) };
+    let mut ends = threads.map(|thread| thread.join().unwrap());
+    ends.sort_by_key(Result::is_err);
+    let [stored, refused] = ends;
+    stored.unwrap();
     busy(refused);
     assert_eq!(["a", "b"].map(|name| store.last_event_index(name).unwrap()), [Some(2); 2]);
 }

@@ -2,7 +2,6 @@
 
 use agent_session_store::{Error, SessionStore};
 
-use crate::common::event;
 use crate::common::own_server::OwnServer;
 
 fn refusal(url: &str) -> String {
@@ -55,7 +54,7 @@ fn a_store_is_as_strict_as_its_url_says() {
     let by_name = url.replace("127.0.0.1", "localhost") + "?hostaddr=127.0.0.1&sslmode=verify-full&";
 
     let store = SessionStore::connect(&format!("{url}?sslmode=require")).unwrap();
-    store.insert_event(&event("event", "session", 1)).unwrap();
+    store.insert_event(&crate::common::event("event", "session", 1)).unwrap();
     assert_eq!(store.last_event_index("session").unwrap(), Some(1));
     // A connection that is lost says so in other words.
     server.run("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'only_tls'");
