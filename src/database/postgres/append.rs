@@ -28,6 +28,30 @@ pub(crate) struct Appending<'a> {
 }
 
 postgres_statement! {
+    /// Appends one event to a session, and returns its index; no row if the session has no head or ends elsewhere.
+    ///
+    /// An UPDATE that has waited for a row looks at its new version, and once more at the conditions; what it joins, here
+    /// `seen`, stays as it was.
+    AppendOne { new: EventRow<&'a str>, session_id: &'a str, expected: Option<i64> } -> BigInt,
+    "WITH seen AS MATERIALIZED (SELECT h.ctid AS version, \
+         coalesce((SELECT max(e.event_index) FROM events AS e WHERE e.session_id = h.session_id), 0) AS last_index \
+         FROM event_heads AS h WHERE h.session_id = " { session_id as Text } "), \
+     head AS (UPDATE event_heads AS h SET last_index = " [END] " + 1 FROM seen \
+         WHERE h.session_id = " { session_id as Text } " AND " [END] " < 9223372036854775807 \
+         AND coalesce(" { expected as Nullable<BigInt> } " = " [END] ", true) RETURNING h.last_index) \
+     INSERT INTO events (" [SessionEvent::COLUMNS] ") SELECT " [NUMBERED_ONE]
+    " FROM head, (SELECT " { new } ") AS new (" [SessionEvent::COLUMNS] ") RETURNING event_index"
+}
+
+/// Where a session ends, as [`AppendOne`] knows it when it has the lock.
+const END: &str = "CASE WHEN h.ctid = seen.version THEN seen.last_index \
+    ELSE greatest(h.last_index, seen.last_index) END";
+
+/// The columns of one new event, with its index.
+const NUMBERED_ONE: &str = "new.id, head.last_index, new.session_id, new.created_at, new.connection_id, new.sender, \
+    new.payload_json";
+
+postgres_statement! {
     /// Appends to all of the sessions or to none, and returns their last indexes. The arrays' indexes count from 1 in
     /// each session.
     Append {
@@ -64,10 +88,33 @@ const NUMBERED: &str = "new.id, heads.last_index - heads.count + new.event_index
 
 /// Appends to one session.
 pub(super) fn append(conn: &mut PgConnection, appending: Appending<'_>) -> Result<Option<Vec<i64>>> {
-    if appending.events.is_empty() {
-        return Ok(Some(Vec::new()));
+    match appending.events {
+        [] => Ok(Some(Vec::new())),
+        [event] => {
+            let Appending { session_id, expected, .. } = appending;
+            let append = AppendOne { new: EventRow::appended(event, session_id, 0), session_id, expected };
+            let index = unless_taken(safely(conn, |conn| append.get_result::<i64>(conn).optional()))?;
+            Ok(index.flatten().map(|index| vec![index]))
+        }
+        _ => Ok(append_all(conn, &[appending])?.and_then(|mut indexes| indexes.pop())),
     }
-    Ok(append_all(conn, &[appending])?.and_then(|mut indexes| indexes.pop()))
+}
+
+/// Runs a statement whose error must not abort the caller's transaction.
+fn safely<T>(conn: &mut PgConnection, run: impl FnOnce(&mut PgConnection) -> QueryResult<T>) -> Result<T> {
+    if transaction::is_open(conn)? {
+        ready(transaction::run(conn, Lock::Write, async |conn| Ok(run(conn)?)))
+    } else {
+        Ok(run(conn)?)
+    }
+}
+
+/// `None` if an id is taken.
+fn unless_taken<T>(appended: Result<T>) -> Result<Option<T>> {
+    match appended {
+        Err(Error::Database { source: DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _) }) => Ok(None),
+        appended => appended.map(Some),
+    }
 }
 
 /// Appends to several sessions, and returns the indexes of each one's events. `None` if that is not possible in one
@@ -102,20 +149,10 @@ pub(crate) fn append_all(conn: &mut PgConnection, all: &[Appending<'_>]) -> Resu
         counts[place] += appending.events.len() as i64;
     }
     let append = Append { new, sessions: &sessions, counts: &counts, expected: &expected };
-    let run = |conn: &mut PgConnection| Ok(append.load::<(String, i64)>(conn)?);
-    let ends = if transaction::is_open(conn)? {
-        // An error must not abort the caller's transaction.
-        ready(transaction::run(conn, Lock::Write, async |conn| run(conn)))
-    } else {
-        run(conn)
-    };
-    let ends = match ends {
-        Err(Error::Database { source: DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _) }) => {
-            return Ok(None);
-        }
+    let ends = match unless_taken(safely(conn, |conn| append.load::<(String, i64)>(conn))) {
         // Whatever is wrong with one of them, its own append finds out.
         Err(error) if all.len() > 1 && !words::is_about_the_server(&error) => return Ok(None),
-        ends => ends?,
+        ends => ends?.unwrap_or_default(),
     };
     if ends.is_empty() {
         return Ok(None);
@@ -147,5 +184,9 @@ mod tests {
             })
             .collect();
         assert_eq!(columns.join(", "), NUMBERED);
+        assert_eq!(
+            NUMBERED.replace("heads.last_index - heads.count + new.event_index", "head.last_index"),
+            NUMBERED_ONE
+        );
     }
 }
