@@ -103,10 +103,10 @@ const DURABILITIES: [(&str, &str); 2] = [("", ""), ("-c synchronous_commit=off",
 
 fn one_event(server: &Server, table: &mut Table) {
     for (options, words) in DURABILITIES {
-        let events = events(1_020, "session");
+        let events = events(220, "session");
         let (warming, measured) = events.split_at(20);
         let timing = compare(
-            9,
+            41,
             || {
                 let schema = server.schema(options);
                 let mut conn = schema.diesel();
@@ -121,16 +121,16 @@ fn one_event(server: &Server, table: &mut Table) {
                 timed(|| measured.iter().for_each(|event| insert(&mut client, &upsert, event)))
             },
         );
-        table.add(&format!("one event a call, 1,000{words}"), &timing, Some(0.95));
+        table.add(&format!("one event a call, 200{words}"), &timing, Some(0.95));
     }
 }
 
 fn append(server: &Server, table: &mut Table) {
     for (options, words) in DURABILITIES {
-        let events: Vec<NewEvent> = (0..1_020).map(|number| new_event(number, "session")).collect();
+        let events: Vec<NewEvent> = (0..220).map(|number| new_event(number, "session")).collect();
         let (warming, measured) = events.split_at(20);
         let timing = compare(
-            9,
+            41,
             || {
                 let schema = server.schema(options);
                 let mut conn = schema.diesel();
@@ -151,7 +151,7 @@ fn append(server: &Server, table: &mut Table) {
                 timed(|| measured.iter().for_each(&mut append))
             },
         );
-        table.add(&format!("appending one event a call, 1,000{words}"), &timing, Some(0.9));
+        table.add(&format!("appending one event a call, 200{words}"), &timing, Some(0.9));
     }
 }
 

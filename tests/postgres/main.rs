@@ -6,6 +6,7 @@
 mod common;
 
 mod adoption;
+mod append_waits;
 mod appending;
 mod both_ways;
 #[cfg(all(feature = "async", feature = "contract"))]

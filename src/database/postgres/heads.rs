@@ -5,7 +5,7 @@
 //! knows nothing of this table. So an append believes the number only of a row that changed while it waited for it.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{Array, BigInt, Text};
 
 use crate::database::statement::postgres_statement;
 use crate::error::Result;
@@ -13,6 +13,14 @@ use crate::error::Result;
 postgres_statement! {
     LockHead { session_id: &'a str },
     "INSERT INTO event_heads AS h (session_id, last_index) VALUES (" { session_id as Text } ", 0) \
+     ON CONFLICT (session_id) DO UPDATE SET last_index = h.last_index"
+}
+
+postgres_statement! {
+    /// In the order in which an append to many locks them.
+    LockHeads { session_ids: &'a [&'a str] },
+    "INSERT INTO event_heads AS h (session_id, last_index) SELECT u.session_id, 0 FROM unnest("
+    { session_ids as Array<Text> } ") AS u (session_id) ORDER BY u.session_id \
      ON CONFLICT (session_id) DO UPDATE SET last_index = h.last_index"
 }
 
@@ -36,6 +44,12 @@ postgres_statement! {
 /// have committed.
 pub(super) fn lock(conn: &mut PgConnection, session_id: &str) -> Result<()> {
     LockHead { session_id }.execute(conn)?;
+    Ok(())
+}
+
+/// The same for several sessions, each named once.
+pub(super) fn lock_all(conn: &mut PgConnection, session_ids: &[&str]) -> QueryResult<()> {
+    LockHeads { session_ids }.execute(conn)?;
     Ok(())
 }
 
