@@ -108,5 +108,5 @@ fn note_undecodable(
 }
 
 fn causes<T, const KEY: usize>(rows: Vec<Found<T, KEY, NONE_KNOWN>>) -> Vec<Option<Cause>> {
-    rows.into_iter().map(|row| row.record.err()).collect()
+    rows.into_iter().map(|row| Some(row.0.err()?.cause)).collect()
 }

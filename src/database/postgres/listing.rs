@@ -3,17 +3,18 @@
 
 use std::ops::Bound;
 
+use diesel::connection::DefaultLoadingMode;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Text};
 
-use super::values::{Found, NONE_KNOWN};
+use super::values::{Found, NONE_KNOWN, Unread};
 use crate::database::fields::{Record, place_of};
 use crate::error::{Error, Result};
 use crate::model::cursor::Position;
 use crate::model::event::SessionEvent;
-use crate::model::listing::{Filter, Listing, Range};
+use crate::model::listing::{DEFAULT_LIMIT, Filter, Listing, Range};
 use crate::model::page::ListPage;
 use crate::model::request::{EventFilter, SessionFilter};
 use crate::model::session::SessionRecord;
@@ -27,7 +28,7 @@ const SESSION_ID: usize = place_of(SessionEvent::NAMES, "session_id");
 const CREATED_AT: usize = place_of(SessionRecord::NAMES, "created_at");
 
 /// A table with a listing.
-pub(super) trait Listed: Filter + Sized {
+pub(super) trait Listed: Filter + Sized + 'static {
     type Record: Record;
     /// The column whose value the filter knows, so that it need not be sent with every row.
     const KNOWN: Option<&'static str>;
@@ -36,59 +37,68 @@ pub(super) trait Listed: Filter + Sized {
 
     /// The conditions on rows besides the range, each with a trailing `AND`.
     fn push_conditions<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()>;
+    /// Whether this is the usual request: from the lowest number up, without further conditions.
+    fn is_common(&self) -> bool;
+    /// A record, with what the filter knows of it.
+    fn complete(&self, record: Self::Record) -> Self::Record;
+    /// A record's place in the order.
+    fn place(record: &Self::Record) -> (i64, &str);
     /// A record's size for the limit on bytes.
     fn bytes(record: &Self::Record) -> usize;
-    fn load(page: Page<'_, Self>, conn: &mut PgConnection) -> Result<Vec<Row<Self::Record>>>;
-}
 
-/// A row with its place in the order.
-pub(super) struct Row<T> {
-    place: (i64, String),
-    record: Result<T>,
+    /// Runs a page's query, by [`load_page`].
+    fn load<'a>(
+        page: Page<'a, Self>,
+        conn: &'a mut PgConnection,
+    ) -> QueryResult<impl Iterator<Item = QueryResult<Result<Self::Record, Unread>>>>;
 }
 
 pub(super) fn list<F: Listed>(conn: &mut PgConnection, listing: &Listing<'_, F>) -> Result<ListPage<F::Record>> {
-    let mut place = match listing.after {
+    let start = match listing.after {
         None => None,
-        Some(Position::Row { key, id }) => Some((*key, id.clone())),
+        Some(Position::Row { key, id }) => Some((*key, &**id)),
         Some(Position::Odd(_)) => {
             return Err(Error::InvalidCursor { reason: "it belongs to another kind of database" });
         }
     };
+    let position = |(key, id): (i64, &str)| Position::Row { key, id: id.to_owned() };
     let mut items: Vec<F::Record> = Vec::with_capacity(listing.room());
     let mut bytes = 0_usize;
     loop {
         let rows = rows_to_read(listing, items.len(), bytes);
+        // Its own copy, because the page grows meanwhile.
+        let last = items.last().map(F::place).map(|(key, id)| (key, id.to_owned()));
         let page = Page {
             filter: listing.filter,
             range: listing.range(),
-            after: place.as_ref().map(|(key, id)| (*key, &**id)),
+            after: last.as_ref().map(|(key, id)| (*key, &**id)).or(start),
             rows: rows as i64,
         };
-        let found = F::load(page, conn)?;
-        let is_last = found.len() < rows;
-        for Row { place: next, record } in found {
-            let follows = |items, place: Option<(i64, String)>| {
-                let position = place.map(|(key, id)| Position::Row { key, id });
-                Ok(ListPage { items, next_cursor: position.map(|position| listing.cursor_after(position)) })
-            };
-            if listing.is_full(items.len()) {
-                return follows(items, place);
+        let mut found = 0;
+        let mut follows = false;
+        for record in F::load(page, conn)? {
+            found += 1;
+            follows = listing.is_full(items.len());
+            if follows {
+                break;
             }
-            let (key, id) = next;
-            let record = match record {
-                Ok(record) => record,
-                Err(error) => return Err(error.with_after(listing.cursor_after(Position::Row { key, id }))),
+            let record = match record? {
+                Ok(record) => listing.filter.complete(record),
+                Err(Unread { key, id, cause }) => {
+                    return Err(Error::from(cause).with_after(listing.cursor_after(position((key, &id)))));
+                }
             };
             bytes = bytes.saturating_add(F::bytes(&record));
-            if listing.is_too_much(items.len() + 1, bytes) {
-                return follows(items, place);
+            follows = listing.is_too_much(items.len() + 1, bytes);
+            if follows {
+                break;
             }
             items.push(record);
-            place = Some((key, id));
         }
-        if is_last {
-            return Ok(ListPage { items, next_cursor: None });
+        if follows || found < rows {
+            let last = items.last().filter(|_| follows).map(F::place);
+            let next_cursor = last.map(|last| listing.cursor_after(position(last)));
+            return Ok(ListPage { items, next_cursor });
         }
     }
 }
@@ -142,11 +152,21 @@ impl<F: Listed> QueryFragment<Pg> for Page<'_, F> {
         out.push_sql("true ORDER BY ");
         out.push_sql(F::KEY);
         out.push_sql(if is_descending { " DESC, id COLLATE \"C\" DESC LIMIT " } else { ", id COLLATE \"C\" LIMIT " });
+        if self.is_usual() {
+            // A number that the server does not know it takes for a tenth of the rows, and plans each page anew.
+            out.push_sql(&self.rows.to_string());
+            return Ok(());
+        }
         out.push_bind_param::<BigInt, _>(&self.rows)
     }
 }
 
 impl<F: Listed> Page<'_, F> {
+    /// Whether the SQL is always the same, but for where the page starts.
+    fn is_usual(&self) -> bool {
+        self.filter.is_common() && self.rows == i64::from(DEFAULT_LIMIT) + 1
+    }
+
     fn push_range<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         for (operator, end) in [
             (" >= ", if let Bound::Included(end) = &self.range.low { Some(end) } else { None }),
@@ -176,15 +196,37 @@ impl<F: Listed> Query for Page<'_, F> {
 
 impl<F> RunQueryDsl<PgConnection> for Page<'_, F> {}
 
-fn rows<T, const KEY: usize, const KNOWN: usize>(
-    found: Vec<Found<T, KEY, KNOWN>>,
-    complete: impl Fn(T) -> T,
-) -> Vec<Row<T>> {
-    let row = |Found { key, id, record }: Found<T, KEY, KNOWN>| Row {
-        place: (key, id),
-        record: record.map(&complete).map_err(Error::from),
-    };
-    found.into_iter().map(row).collect()
+/// The two usual pages, from the beginning or after a place. Diesel finds their statements by type, without assembling
+/// the SQL.
+pub(super) struct Common<'a, F, const FROM_A_PLACE: bool>(Page<'a, F>);
+
+impl<F: Listed, const FROM_A_PLACE: bool> QueryFragment<Pg> for Common<'_, F, FROM_A_PLACE> {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.0.walk_ast(out)
+    }
+}
+
+impl<F: 'static, const FROM_A_PLACE: bool> QueryId for Common<'_, F, FROM_A_PLACE> {
+    type QueryId = Common<'static, F, FROM_A_PLACE>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl<F: Listed, const FROM_A_PLACE: bool> Query for Common<'_, F, FROM_A_PLACE> {
+    type SqlType = <F::Record as Record>::SqlType;
+}
+
+impl<F, const FROM_A_PLACE: bool> RunQueryDsl<PgConnection> for Common<'_, F, FROM_A_PLACE> {}
+
+/// Runs a page's query for a filter whose types are known.
+macro_rules! load_page {
+    ($page:ident, $conn:ident, $found:ty) => {{
+        let rows = match ($page.is_usual(), $page.after.is_some()) {
+            (true, false) => Common::<_, false>($page).load_iter::<$found, DefaultLoadingMode>($conn),
+            (true, true) => Common::<_, true>($page).load_iter::<$found, DefaultLoadingMode>($conn),
+            (false, _) => $page.load_iter::<$found, DefaultLoadingMode>($conn),
+        };
+        Ok(rows?.map(|row| Ok(row?.0)))
+    }};
 }
 
 impl Listed for EventFilter {
@@ -199,14 +241,27 @@ impl Listed for EventFilter {
         Ok(())
     }
 
+    fn is_common(&self) -> bool {
+        self.after.is_none() && self.before.is_none() && !self.descending
+    }
+
+    fn complete(&self, event: SessionEvent) -> SessionEvent {
+        SessionEvent { session_id: self.session_id.clone(), ..event }
+    }
+
+    fn place(event: &SessionEvent) -> (i64, &str) {
+        (event.event_index, &event.id)
+    }
+
     fn bytes(event: &SessionEvent) -> usize {
         event.payload.get().len()
     }
 
-    fn load(page: Page<'_, Self>, conn: &mut PgConnection) -> Result<Vec<Row<SessionEvent>>> {
-        let session_id = &page.filter.session_id;
-        let found: Vec<Found<SessionEvent, INDEX, SESSION_ID>> = page.load(conn)?;
-        Ok(rows(found, |event| SessionEvent { session_id: session_id.clone(), ..event }))
+    fn load<'a>(
+        page: Page<'a, Self>,
+        conn: &'a mut PgConnection,
+    ) -> QueryResult<impl Iterator<Item = QueryResult<Result<SessionEvent, Unread>>>> {
+        load_page!(page, conn, Found<SessionEvent, INDEX, SESSION_ID>)
     }
 }
 
@@ -232,12 +287,26 @@ impl Listed for SessionFilter {
         Ok(())
     }
 
+    fn is_common(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn complete(&self, session: SessionRecord) -> SessionRecord {
+        session
+    }
+
+    fn place(session: &SessionRecord) -> (i64, &str) {
+        (session.created_at.timestamp_millis(), &session.id)
+    }
+
     fn bytes(_: &SessionRecord) -> usize {
         0
     }
 
-    fn load(page: Page<'_, Self>, conn: &mut PgConnection) -> Result<Vec<Row<SessionRecord>>> {
-        let found: Vec<Found<SessionRecord, CREATED_AT, NONE_KNOWN>> = page.load(conn)?;
-        Ok(rows(found, |session| session))
+    fn load<'a>(
+        page: Page<'a, Self>,
+        conn: &'a mut PgConnection,
+    ) -> QueryResult<impl Iterator<Item = QueryResult<Result<SessionRecord, Unread>>>> {
+        load_page!(page, conn, Found<SessionRecord, CREATED_AT, NONE_KNOWN>)
     }
 }

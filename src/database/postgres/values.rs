@@ -81,11 +81,14 @@ impl ToSql<JsonText, Pg> for str {
     }
 }
 
-/// A row of a listing: its place, and its record or why it has none.
-pub(super) struct Found<T, const KEY: usize, const KNOWN: usize> {
+/// A row of a listing: its record, or why it has none.
+pub(super) struct Found<T, const KEY: usize, const KNOWN: usize>(pub(super) Result<T, Unread>);
+
+/// A row that is no record, with its place.
+pub(super) struct Unread {
     pub(super) key: i64,
     pub(super) id: String,
-    pub(super) record: Result<T, Cause>,
+    pub(super) cause: Cause,
 }
 
 /// For [`Found`]: every column is read from the row.
@@ -95,9 +98,13 @@ macro_rules! found {
     ($($record:ty: $columns:ty),*) => {$(
         impl<const KEY: usize, const KNOWN: usize> FromStaticSqlRow<$columns, Pg> for Found<$record, KEY, KNOWN> {
             fn build_from_row<'a>(row: &impl Row<'a, Pg>) -> deserialize::Result<Self> {
+                let cause = match fields::read_but(row, KNOWN) {
+                    Ok(record) => return Ok(Self(Ok(record))),
+                    Err(cause) => cause,
+                };
                 let key = Pg::integer(&row.get(KEY).ok_or(UnexpectedEndOfRow)?)?;
                 let id = Pg::text(&row.get(0).ok_or(UnexpectedEndOfRow)?)?;
-                Ok(Self { key, id, record: fields::read_but(row, KNOWN) })
+                Ok(Self(Err(Unread { key, id, cause })))
             }
         }
 
