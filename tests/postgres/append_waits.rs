@@ -14,7 +14,7 @@ use crate::common::samples::new_event;
 /// session has two events and a head with this number.
 fn append_while_another_does(
     last_index: i64,
-    append: impl Fn(&mut PgConnection) -> Result<Vec<i64>, Error> + Send,
+    append: impl Fn(&mut PgConnection) -> Result<Vec<i64>, Error> + Send + Sync,
 ) -> Option<Result<Vec<i64>, Error>> {
     let db = PgDb::ours()?;
     let mut first = db.connect();
