@@ -110,7 +110,7 @@ fn in_the_callers_transactions_at_every_isolation_level() {
                 given
             });
             let given: BTreeSet<i64> = given.into_iter().flatten().collect();
-            let total = (CLIENTS * 15 * 2) as i64;
+            let total = (CLIENTS * 8 * 2) as i64;
             assert_eq!(given, (last + 1..=last + total).collect(), "{level}");
             last += total;
         }
