@@ -8,6 +8,7 @@ mod adoption;
 mod attached;
 mod both_ways;
 mod fixtures;
+mod further;
 mod incomplete;
 #[cfg(unix)]
 mod interruption;

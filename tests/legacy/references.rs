@@ -166,8 +166,10 @@ fn the_foreign_keys_setting_is_what_it_was_after_a_refusal_too() {
         for setting in [0, 1] {
             let db = host_file("interrupted_alone", HOST);
             let mut conn = db.connect();
-            conn.batch_execute(&format!("PRAGMA foreign_keys = {setting}; ALTER TABLE events_legacy ADD COLUMN mine"))
-                .unwrap();
+            conn.batch_execute(&format!(
+                "PRAGMA foreign_keys = {setting}; ALTER TABLE events_legacy ADD COLUMN mine REFERENCES notes"
+            ))
+            .unwrap();
             way.go_on(&mut conn).unwrap_err();
             assert_eq!(foreign_keys(&mut conn), setting, "{way:?}");
         }

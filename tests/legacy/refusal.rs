@@ -93,12 +93,20 @@ fn files() -> Vec<(String, &'static str, Option<&'static str>)> {
         (LOOSE_SESSIONS.replace("session_init_json TEXT)", "session_init_json TEXT) WITHOUT ROWID"),
             "sessions is a table without rowids, not a table that could be rebuilt", None),
         // A host's columns, where the rows have to move.
-        (format!("{LOOSE} ALTER TABLE events ADD COLUMN starred INTEGER;"),
-            "the table events has the column 'starred', which a rebuild would drop; move it to a table of its own first", None),
-        (format!("{} ALTER TABLE events_legacy ADD COLUMN starred INTEGER;", shape_sql("interrupted_half")),
-            "the table events_legacy has the column 'starred', which a rebuild would drop", None),
-        (format!("{LOOSE_SESSIONS} ALTER TABLE sessions ADD COLUMN title TEXT;"),
-            "the table sessions has the column 'title', which a rebuild would drop; move it to a table of its own first",
+        (format!("{LOOSE} ALTER TABLE events ADD COLUMN starred INTEGER CHECK (starred IN (0, 1));"),
+            "the table events has to be rebuilt, and its column 'starred' cannot be kept: it is declared CHECK; move it \
+             to a table of its own first",
+            Some("the table events has the column 'starred', which a rebuild would drop; use the crate's migrate()")),
+        (format!("{} ALTER TABLE events_legacy ADD COLUMN note TEXT REFERENCES notes(note);", shape_sql("interrupted_half")),
+            "the table events_legacy has to be rebuilt, and its column 'note' cannot be kept: it is declared REFERENCES",
+            Some("the table events_legacy has the column 'note', which a rebuild would drop; use the crate's migrate()")),
+        (format!("{} ALTER TABLE events_legacy ADD COLUMN note TEXT; ALTER TABLE events ADD COLUMN note INTEGER;",
+            shape_sql("interrupted_half")),
+            "the table events has to be rebuilt, and its column 'note' cannot be kept: another table declares it differently",
+            Some("the table events has the column 'note', which a rebuild would drop")),
+        (LOOSE_SESSIONS.replace("session_init_json TEXT)", "session_init_json TEXT, title TEXT UNIQUE)")
+            .replace("NULL, NULL)", "NULL, NULL, 'mine')"),
+            "the table sessions has to be rebuilt, and its column 'title' cannot be kept: it is declared UNIQUE",
             Some("the table sessions has the column 'title', which a rebuild would drop; use the crate's migrate()")),
         // The names that the migration needs.
         (format!("{current} CREATE INDEX idx_sessions_order ON notes (note);"),
@@ -111,7 +119,52 @@ fn files() -> Vec<(String, &'static str, Option<&'static str>)> {
             + "INSERT INTO events SELECT 'clash', 9, session_id, created_at, 'c', 'agent', payload_json FROM events_legacy LIMIT 1;",
             "the index \"one_per_place\" cannot be created on the rebuilt table",
             Some("carries the index 'one_per_place', which a rebuild would drop")),
+        (format!("{} ALTER TABLE events_legacy ADD COLUMN number INTEGER; UPDATE events_legacy SET number = id;
+                CREATE UNIQUE INDEX by_number ON events_legacy (number);
+                ALTER TABLE events ADD COLUMN number INTEGER; UPDATE events SET number = 2 WHERE id = '1';",
+            shape_sql("interrupted_half")),
+            "the index \"by_number\" cannot be created on the rebuilt table",
+            Some("has the column 'number', which a rebuild would drop")),
     ]);
+    // A host's columns that cannot be declared again, as they follow the last of ours, and why.
+    let columns = [
+        ("mine TEXT GENERATED ALWAYS AS (sender) VIRTUAL", "it is declared GENERATED"),
+        ("mine TEXT AS (sender) STORED", "it is declared AS"),
+        ("mine TEXT NOT NULL", "it is NOT NULL and has no default"),
+        ("mine TEXT NOT NULL DEFAULT NULL", "it is NOT NULL and has no default"),
+        ("mine TEXT, UNIQUE (session_id, mine)", "a constraint of the table mentions it"),
+        ("mine TEXT, CHECK (sender <> \"Mine\")", "a constraint of the table mentions it"),
+        (
+            "mine TEXT, CONSTRAINT known FOREIGN KEY (mine) REFERENCES notes (note)",
+            "a constraint of the table mentions it",
+        ),
+        ("mine TEXT, PRIMARY KEY (id, mine)", "a constraint of the table mentions it"),
+        ("mine TEXT", "the table is STRICT"),
+        ("rowid TEXT", "the migration needs its name"),
+        ("text_id TEXT", "the migration needs its name"),
+        ("place TEXT", "the migration needs its name"),
+        ("\" mine\" TEXT", "its declaration is not understood"),
+    ];
+    for (column, says) in columns {
+        let sql = format!(
+            "PRAGMA foreign_keys = OFF;
+             CREATE TABLE events (id INT, session_id TEXT, created_at INT, connection_id TEXT, sender TEXT,
+                 payload_json TEXT, {column}) {};
+             INSERT INTO events (id, session_id, created_at, connection_id, sender, payload_json)
+             SELECT 1, 's1', 1, 'c', 'agent', '{{}}' WHERE '{says}' NOT LIKE '%default%';",
+            if says.ends_with("STRICT") { "STRICT" } else { "" }
+        );
+        files.push((sql, says, Some("which a rebuild would drop; use the crate's migrate()")));
+    }
+    let unknown_collation = format!(
+        "{LOOSE} ALTER TABLE events ADD COLUMN mine TEXT COLLATE rtrim; PRAGMA writable_schema = ON;
+         UPDATE sqlite_master SET sql = replace(sql, 'rtrim', 'klingon') WHERE name = 'events';"
+    );
+    files.push((
+        unknown_collation,
+        "its column 'mine' cannot be kept: no such collation sequence: klingon",
+        Some("the table events has the column 'mine', which a rebuild would drop"),
+    ));
     files
 }
 

@@ -98,6 +98,7 @@ SELECT 'sessions', true WHERE (
     WHERE name NOT IN (SELECT lower(name) FROM pragma_table_xinfo('sessions', 'main'))
 ) IS NULL;
 
+-- @section sessions columns
 INSERT INTO temp.agent_session_store_guard
 SELECT 'sessions', true WHERE (
     SELECT json_extract('{}', 'agent-session-store: the table sessions has the column ' || quote(name)
@@ -107,6 +108,7 @@ SELECT 'sessions', true WHERE (
         'sandbox_id', 'session_init_json', 'config_options_json', 'modes_json')
 ) IS NULL;
 
+-- @section sessions table
 INSERT INTO temp.agent_session_store_guard
 SELECT 'sessions', true WHERE (
     SELECT json_extract('{}', 'agent-session-store: the table sessions carries the ' || type || ' ' || quote(name)
@@ -148,6 +150,7 @@ CREATE TEMP TABLE IF NOT EXISTS agent_session_store_guard (section TEXT, passed 
 INSERT OR ROLLBACK INTO temp.agent_session_store_guard
 SELECT 'gate', count(*) = 10 FROM temp.agent_session_store_guard WHERE section IN ('begin', 'names', 'sessions');
 
+-- @section sessions rows
 -- A table may lack some of these columns. Joined by the names that both sides share with a table that has them and no
 -- row, they are there in any case, and NULL where they were missing.
 INSERT INTO main.agent_session_store_sessions (
@@ -182,6 +185,8 @@ WHERE EXISTS (SELECT 1 FROM main.agent_session_store_sessions) OR NOT EXISTS (SE
 CREATE TEMP TABLE IF NOT EXISTS agent_session_store_guard (section TEXT, passed BOOLEAN CHECK (passed));
 INSERT OR ROLLBACK INTO temp.agent_session_store_guard
 SELECT 'gate', count(*) = 3 FROM temp.agent_session_store_guard WHERE section IN ('begin', 'sessions copied');
+
+-- @section sessions replaced
 SAVEPOINT agent_session_store;
 DROP TABLE main.sessions;
 CREATE TEMP TABLE IF NOT EXISTS agent_session_store_guard (section TEXT, passed BOOLEAN CHECK (passed));
@@ -226,16 +231,18 @@ SELECT 'events', true WHERE (
     WHERE name NOT IN (SELECT lower(name) FROM pragma_table_xinfo(source, 'main'))
 ) IS NULL;
 
+-- @section events columns
 INSERT INTO temp.agent_session_store_guard
 SELECT 'events', true WHERE (
     WITH found (source) AS (VALUES ('events'), ('events_legacy'))
     SELECT json_extract('{}', 'agent-session-store: the table ' || source || ' has the column ' || quote(name)
-        || ', which a rebuild would drop; move it to a table of its own first')
+        || ', which a rebuild would drop; use the crate''s migrate()')
     FROM found, pragma_table_xinfo(source, 'main')
     WHERE lower(name) NOT IN
         ('id', 'event_index', 'session_id', 'created_at', 'connection_id', 'sender', 'payload_json')
 ) IS NULL;
 
+-- @section events table
 INSERT INTO temp.agent_session_store_guard
 SELECT 'events', true WHERE (
     SELECT json_extract('{}', 'agent-session-store: the table ' || tbl_name || ' carries the ' || type || ' ' || quote(name)
@@ -299,6 +306,7 @@ CREATE TEMP TABLE IF NOT EXISTS agent_session_store_guard (section TEXT, passed 
 INSERT OR ROLLBACK INTO temp.agent_session_store_guard
 SELECT 'gate', count(*) = 11 FROM temp.agent_session_store_guard WHERE section IN ('begin', 'names', 'events');
 
+-- @section events rows
 -- A table may lack the column `event_index`. Joined by the names that both sides share with a table that has this one
 -- column and no row, it is there in any case, and NULL where it was missing.
 
@@ -409,6 +417,8 @@ WHERE (SELECT 1 + coalesce(max(rowid), 0) FROM main.agent_session_store_events)
 CREATE TEMP TABLE IF NOT EXISTS agent_session_store_guard (section TEXT, passed BOOLEAN CHECK (passed));
 INSERT OR ROLLBACK INTO temp.agent_session_store_guard
 SELECT 'gate', count(*) = 4 FROM temp.agent_session_store_guard WHERE section IN ('begin', 'events copied');
+
+-- @section events replaced
 SAVEPOINT agent_session_store;
 DROP TABLE main.events;
 SAVEPOINT agent_session_store;

@@ -1,6 +1,7 @@
 //! The first migration, adapted to the file: the same SQL, but only the sections that the file needs.
 
 mod declaration;
+mod further;
 mod script;
 mod shape;
 
@@ -11,6 +12,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Text};
 
 use self::declaration::{declare, edit_schema, means, table_declaration};
+use self::further::Further;
 use self::script::{LEFTOVER, OwnIndex, own_indexes, section};
 use self::shape::{EVENTS, Plan, SESSIONS, Wanted, find, is_usable, plan, unreadable};
 use super::{pragma, transaction};
@@ -187,6 +189,7 @@ fn rebuild(conn: &mut SqliteConnection, wanted: &Wanted) -> Result<()> {
         );
         return Err(Error::CannotMigrate { reason });
     }
+    let further = further::find_in(conn, wanted)?;
     let mut attached: Vec<Attached> = diesel::sql_query(
         "SELECT type AS kind, name, sql FROM main.sqlite_master \
          WHERE lower(tbl_name) IN (?, ?) AND type IN ('index', 'trigger') AND sql IS NOT NULL \
@@ -203,7 +206,7 @@ fn rebuild(conn: &mut SqliteConnection, wanted: &Wanted) -> Result<()> {
         conn.batch_execute(&format!("DROP {kind} main.\"{}\"", name.replace('"', "\"\"")))?;
     }
     // A rename in legacy mode leaves views and triggers that name the table alone, even while it does not exist.
-    pragma::with(conn, "legacy_alter_table", 1, |conn| run_section(conn, wanted.name))?;
+    pragma::with(conn, "legacy_alter_table", 1, |conn| copy(conn, wanted, &further))?;
     for Attached { kind, name, sql } in &attached {
         let sql = sql.replace(&format!("\"{LEFTOVER}\""), &format!("\"{}\"", EVENTS.name));
         conn.batch_execute(&sql).map_err(|error| match error {
@@ -217,6 +220,19 @@ fn rebuild(conn: &mut SqliteConnection, wanted: &Wanted) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Runs the sections that rebuild a table, with further columns on the new one. The section that would refuse those is
+/// left out.
+fn copy(conn: &mut SqliteConnection, wanted: &Wanted, further: &[Further]) -> Result<()> {
+    let name = wanted.name;
+    run_section(conn, name)?;
+    conn.batch_execute(&format!("INSERT INTO temp.agent_session_store_guard VALUES ('{name}', true)"))?;
+    run_section(conn, &format!("{name} table"))?;
+    further::declare_on(conn, wanted, further)?;
+    run_section(conn, &format!("{name} rows"))?;
+    further::fill_in(conn, wanted, further)?;
+    run_section(conn, &format!("{name} replaced"))
 }
 
 fn is_referred_to(conn: &mut SqliteConnection, wanted: &Wanted) -> QueryResult<bool> {

@@ -20,22 +20,61 @@ pub(super) fn means(sql: &str) -> String {
 
 /// The tokens of an SQL text, in lower case.
 fn words(sql: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut rest = sql.trim_start();
+    pieces(sql.trim_start()).into_iter().filter(|piece| !is_blank(piece)).map(bare).collect()
+}
+
+/// A token without its quotes, in lower case.
+pub(super) fn bare(token: &str) -> String {
+    token.trim_matches(['"', '`', '\'', '[', ']', ' ', '\t', '\n', '\r']).to_ascii_lowercase()
+}
+
+/// White space, or a comment.
+fn is_blank(piece: &str) -> bool {
+    piece.starts_with(char::is_whitespace) || piece.starts_with("--") || piece.starts_with("/*")
+}
+
+/// An SQL text in pieces: tokens, white space, and comments.
+fn pieces(sql: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut rest = sql;
     while let Some(first) = rest.chars().next() {
         let length = if rest.starts_with("--") {
             rest.find('\n').unwrap_or(rest.len())
         } else if rest.starts_with("/*") {
             rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if first.is_whitespace() {
+            rest.find(|c: char| !c.is_whitespace()).unwrap_or(rest.len())
         } else {
-            let length = word_length(first, rest);
-            let unquoted = rest[..length].trim_matches(['"', '`', '\'', '[', ']', ' ', '\t', '\n', '\r']);
-            words.push(unquoted.to_lowercase());
-            length
+            word_length(first, rest)
         };
-        rest = rest[length..].trim_start();
+        let (piece, after) = rest.split_at(length);
+        pieces.push(piece);
+        rest = after;
     }
-    words
+    pieces
+}
+
+/// What a table's declaration has between its parentheses: columns and constraints, each in tokens, with one space for
+/// whatever separates two of them.
+pub(super) fn items(sql: &str) -> Vec<Vec<&str>> {
+    let (mut items, mut item, mut depth) = (Vec::new(), Vec::new(), 0);
+    for piece in pieces(sql) {
+        let depth_before = depth;
+        depth += i32::from(piece == "(") - i32::from(piece == ")");
+        match piece {
+            _ if depth_before == 0 || depth == 0 => {}
+            "," if depth == 1 => items.push(std::mem::take(&mut item)),
+            piece if is_blank(piece) => item.push(" "),
+            piece => item.push(piece),
+        }
+    }
+    items.push(item);
+    items
+}
+
+/// Whether a table has been declared `STRICT`.
+pub(super) fn is_strict(sql: &str) -> bool {
+    words(sql).last().is_some_and(|word| word == "strict")
 }
 
 fn word_length(first: char, rest: &str) -> usize {
@@ -47,7 +86,16 @@ fn word_length(first: char, rest: &str) -> usize {
             return end.unwrap_or(rest.len()).max(first.len_utf8());
         }
     };
-    rest[1..].find(closing).map_or(rest.len(), |end| end + 2)
+    let mut end = 1;
+    while let Some(length) = rest[end..].find(closing) {
+        end += length + 1;
+        // A quote that is doubled is part of the text.
+        if closing == ']' || !rest[end..].starts_with(closing) {
+            return end;
+        }
+        end += 1;
+    }
+    rest.len()
 }
 
 /// Rewrites the declaration of a table or an index: the same columns, declared as by the migration. SQLite's

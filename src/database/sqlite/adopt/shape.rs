@@ -94,7 +94,7 @@ pub(super) enum Plan {
 pub(super) struct FoundTable {
     name: String,
     kind: String,
-    sql: String,
+    pub(super) sql: String,
     columns: Vec<ColumnInfo>,
 }
 
@@ -109,15 +109,17 @@ struct TableInfo {
 }
 
 #[derive(QueryableByName)]
-struct ColumnInfo {
+pub(super) struct ColumnInfo {
     #[diesel(sql_type = Text)]
-    name: String,
+    pub(super) name: String,
     #[diesel(sql_type = Text)]
     declared: String,
     #[diesel(sql_type = BigInt)]
     not_null: i64,
     #[diesel(sql_type = BigInt)]
     key: i64,
+    #[diesel(sql_type = Bool)]
+    pub(super) needs_value: bool,
 }
 
 pub(super) fn find(conn: &mut SqliteConnection, name: &str) -> Result<Option<FoundTable>> {
@@ -132,7 +134,8 @@ pub(super) fn find(conn: &mut SqliteConnection, name: &str) -> Result<Option<Fou
     .optional()?;
     let Some(TableInfo { name: found_name, kind, sql }) = table else { return Ok(None) };
     let columns = diesel::sql_query(
-        "SELECT lower(name) AS name, upper(trim(type)) AS declared, \"notnull\" AS not_null, pk AS key \
+        "SELECT lower(name) AS name, upper(trim(type)) AS declared, \"notnull\" AS not_null, pk AS key, \
+             \"notnull\" AND upper(coalesce(dflt_value, 'NULL')) = 'NULL' AS needs_value \
          FROM pragma_table_xinfo(?, 'main')",
     )
     .bind::<Text, _>(name)
@@ -143,6 +146,11 @@ pub(super) fn find(conn: &mut SqliteConnection, name: &str) -> Result<Option<Fou
 impl FoundTable {
     fn column(&self, name: &str) -> Option<&ColumnInfo> {
         self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The columns of a host's, or of a later version's.
+    pub(super) fn further<'a>(&'a self, wanted: &'a Wanted) -> impl Iterator<Item = &'a ColumnInfo> {
+        self.columns.iter().filter(|column| wanted.columns.iter().all(|wants| wants.0 != column.name))
     }
 
     /// Refuses something else of the same name.
@@ -162,9 +170,8 @@ impl FoundTable {
 pub(super) fn plan(conn: &mut SqliteConnection, wanted: &Wanted) -> Result<Plan> {
     let Some(found) = find(conn, wanted.name)? else { return Ok(Plan::Create) };
     found.check_is_ours(wanted.name, wanted)?;
-    if let Some(extra) = found.columns.iter().find(|column| !wanted.columns.iter().any(|wants| wants.0 == column.name))
-    {
-        return beside_host_columns(&found, wanted, &extra.name);
+    if found.further(wanted).next().is_some() {
+        return Ok(beside_further_columns(&found, wanted));
     }
     // If the name is spelled in another case, only a copy can change that.
     if found.name != wanted.name || means(&found.sql) != means(wanted.reference) {
@@ -184,18 +191,15 @@ pub(super) fn is_usable(conn: &mut SqliteConnection, wanted: &Wanted) -> Result<
         || wanted.columns.iter().all(|wants| found.column(wants.0).is_some_and(|column| column.fits(wants))))
 }
 
-/// The application's own columns stay, as long as nothing has to be rebuilt.
-fn beside_host_columns(found: &FoundTable, wanted: &Wanted, extra: &str) -> Result<Plan> {
+/// Beside further columns a table stays where it is, if that can be done.
+fn beside_further_columns(found: &FoundTable, wanted: &Wanted) -> Plan {
     let missing = || wanted.columns.iter().filter(|wants| found.column(wants.0).is_none());
     let fits = wanted.columns.iter().all(|wants| found.column(wants.0).is_none_or(|column| column.fits(wants)));
     if fits && missing().all(|wants| wants.2 == NullableAdded) {
-        return Ok(Plan::Add(missing().map(|wants| wants.0).collect()));
+        Plan::Add(missing().map(|wants| wants.0).collect())
+    } else {
+        Plan::Rebuild
     }
-    let reason = format!(
-        "the table {} has the column '{extra}', which a rebuild would drop; move it to a table of its own first",
-        wanted.name
-    );
-    Err(Error::CannotMigrate { reason })
 }
 
 impl ColumnInfo {
