@@ -6,8 +6,8 @@ use agent_session_store::diesel::connection::SimpleConnection;
 use proptest::prelude::*;
 use proptest::sample::{Index, SizeRange, subsequence};
 
-use crate::common::legacy::{IN_PROCESS, new_schema, schema};
-use crate::common::{TempDb, is_sound, lines};
+use crate::common::legacy::{IN_PROCESS, Way, new_schema, schema};
+use crate::common::{TempDb, is_sound, lines, rows};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Ids {
@@ -269,12 +269,47 @@ impl File {
         [sessions, events, leftover].into_iter().flatten().collect()
     }
 
+    /// The tables that there are, of the two that are merged the one last whose rows count.
+    fn tables(&self) -> Vec<&'static str> {
+        let is_there = [self.sessions.is_some(), self.leftover.is_some(), self.events.is_some()];
+        TABLES.into_iter().zip(is_there).filter(|(_, is_there)| *is_there).map(|(table, _)| table).collect()
+    }
+
     fn events(&self) -> Vec<String> {
         let mut rows = self.leftover.as_ref().map(|events| events.model("events_legacy")).unwrap_or_default();
         // Where an id is in both, the row of `events` counts.
         rows.extend(self.events.as_ref().map(|events| events.model("events")).unwrap_or_default());
         rows.into_values().collect()
     }
+}
+
+fn listed_events(conn: &rusqlite::Connection) -> Vec<String> {
+    lines(
+        conn,
+        "SELECT typeof(id), id, typeof(event_index), event_index, session_id, typeof(created_at), created_at,
+             connection_id, sender, payload_json FROM events ORDER BY id",
+    )
+}
+
+const TABLES: [&str; 3] = ["sessions", "events_legacy", "events"];
+
+/// How a host may declare a column of its own.
+fn further_column() -> impl Strategy<Value = &'static str> {
+    let declared = [
+        "INTEGER",
+        "INTEGER NOT NULL DEFAULT 7",
+        "TEXT COLLATE NOCASE DEFAULT 'none'",
+        "REAL DEFAULT (2.5)",
+        "BLOB",
+        "DATE",
+    ];
+    prop::sample::select(declared.to_vec())
+}
+
+/// The values of a column, with their types, by the ids of their rows.
+fn starred(conn: &rusqlite::Connection, table: &str) -> BTreeMap<String, String> {
+    let values = rows(conn, &format!("SELECT CAST(id AS TEXT), starred FROM {table}"));
+    values.into_iter().map(|row| (row[0].trim_matches('\'').to_owned(), row[1].clone())).collect()
 }
 
 proptest! {
@@ -290,16 +325,53 @@ proptest! {
             let mut conn = db.connect();
             conn.batch_execute("PRAGMA synchronous = OFF").unwrap();
             way.go_on(&mut conn).unwrap();
-            let events = lines(
-                &plain,
-                "SELECT typeof(id), id, typeof(event_index), event_index, session_id, typeof(created_at), created_at,
-                     connection_id, sender, payload_json FROM events ORDER BY id",
-            );
-            prop_assert_eq!(events, file.events(), "by {:?}", way);
+            prop_assert_eq!(listed_events(&plain), file.events(), "by {:?}", way);
             let sessions = lines(&plain, "SELECT id, agent, agent_session_id, last_connection_id, created_at,
                 destroyed_at, sandbox_id, session_init_json, config_options_json, modes_json FROM sessions ORDER BY id");
             prop_assert_eq!(sessions, file.sessions.as_ref().map(Sessions::model).unwrap_or_default(), "by {:?}", way);
             prop_assert_eq!(schema(&plain), new_schema.clone(), "by {:?}", way);
+            is_sound(&plain);
+        }
+    }
+
+    #[test]
+    fn a_further_column_keeps_the_value_of_every_row(
+        file in some_file(),
+        declared in further_column(),
+        having in subsequence(TABLES.to_vec(), 1..=3),
+        salt in 1..50_u8,
+    ) {
+        let fresh = format!("CREATE TABLE fresh (id, starred {declared}); INSERT INTO fresh (id) VALUES (1)");
+        let fresh = TempDb::with(&fresh);
+        let default = starred(&fresh.plain(), "fresh").remove("1").unwrap();
+        for way in [Way::Migrate, Way::Harness] {
+            let db = TempDb::new();
+            let plain = db.plain();
+            plain.execute_batch(&format!("PRAGMA synchronous = OFF; BEGIN; {} COMMIT;", file.sql())).unwrap();
+            let mut expected: BTreeMap<&str, BTreeMap<String, String>> = BTreeMap::new();
+            for table in file.tables().into_iter().filter(|table| having.contains(table)) {
+                plain
+                    .execute_batch(&format!(
+                        "ALTER TABLE {table} ADD COLUMN starred {declared};
+                         UPDATE {table} SET starred = CASE rowid * {salt} % 7 WHEN 0 THEN 'One' WHEN 1 THEN x'31'
+                             WHEN 2 THEN '1' WHEN 3 THEN 1 WHEN 4 THEN 1.0 WHEN 5 THEN 1.5 ELSE starred END;"
+                    ))
+                    .unwrap();
+                let merged = if table == "sessions" { "sessions" } else { "events" };
+                expected.entry(merged).or_default().extend(starred(&plain, table));
+            }
+            let mut conn = db.connect();
+            conn.batch_execute("PRAGMA synchronous = OFF").unwrap();
+            way.go_on(&mut conn).unwrap();
+            for (table, expected) in expected {
+                for (id, value) in starred(&plain, table) {
+                    // Where the row's table had no such column, there is the default.
+                    prop_assert_eq!(&value, expected.get(&id).unwrap_or(&default), "{} {} by {:?}", table, id, way);
+                }
+                let now = lines(&plain, &format!("SELECT sql FROM sqlite_master WHERE name = '{table}'")).concat();
+                prop_assert!(now.contains(&format!("starred {declared}")), "{} by {:?}", now, way);
+            }
+            prop_assert_eq!(listed_events(&plain), file.events(), "by {:?}", way);
             is_sound(&plain);
         }
     }
