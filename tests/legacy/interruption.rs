@@ -212,3 +212,31 @@ fn eight_processes_at_once_migrate_once() {
         assert_eq!(schema_version(&db), schema_version(&alone), "{journal_mode}: migrated more than once");
     }
 }
+
+#[test]
+fn a_full_disk_is_no_refusal_wherever_it_is_found() {
+    let sql = shape_sql("ids_integer")
+        + "WITH RECURSIVE count (number) AS (SELECT 100 UNION ALL SELECT number + 1 FROM count WHERE number < 500)
+           INSERT INTO events SELECT number, 1, 's', 1, 'c', 'agent', hex(zeroblob(200)) FROM count;
+           ALTER TABLE events ADD COLUMN mine TEXT;
+           UPDATE events SET mine = 'mine ' || id;
+           CREATE INDEX one ON events (payload_json, mine);
+           CREATE INDEX two ON events (payload_json);
+           CREATE INDEX three ON events (mine, payload_json);";
+    // The indexes take more room than the table, so there are limits at which only the last of them lacks some.
+    let mut full = 0;
+    for room in 0.. {
+        let db = TempDb::with(&sql);
+        let (pages, before) = (lines(&db.plain(), "PRAGMA page_count").concat(), dump(&db.plain()));
+        let mut conn = db.connect();
+        let limit = pages.parse::<u32>().unwrap() + room;
+        conn.batch_execute(&format!("PRAGMA synchronous = OFF; PRAGMA max_page_count = {limit}")).unwrap();
+        match migrate(&mut conn) {
+            Ok(()) => break,
+            Err(Error::DiskFull { .. }) => full += 1,
+            Err(other) => panic!("with {room} more pages: {other:?}"),
+        }
+        assert!(dump(&db.plain()) == before, "with {room} more pages");
+    }
+    assert!(full > 5, "{full}");
+}

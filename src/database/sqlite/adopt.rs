@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
+use diesel::result::Error::DatabaseError;
 use diesel::sql_types::{Bool, Text};
 
 use self::declaration::{declare, edit_schema, means, table_declaration};
@@ -209,14 +210,14 @@ fn rebuild(conn: &mut SqliteConnection, wanted: &Wanted) -> Result<()> {
     pragma::with(conn, "legacy_alter_table", 1, |conn| copy(conn, wanted, &further))?;
     for Attached { kind, name, sql } in &attached {
         let sql = sql.replace(&format!("\"{LEFTOVER}\""), &format!("\"{}\"", EVENTS.name));
-        conn.batch_execute(&sql).map_err(|error| match error {
-            diesel::result::Error::DatabaseError(_, information) => Error::CannotMigrate {
+        conn.batch_execute(&sql).map_err(|error| match error.into() {
+            Error::Database { source: DatabaseError(_, information) } => Error::CannotMigrate {
                 reason: format!(
                     "the {kind} {name:?} cannot be created on the rebuilt table: {}",
                     information.message()
                 ),
             },
-            other => other.into(),
+            other => other,
         })?;
     }
     Ok(())
