@@ -338,7 +338,7 @@ fn in_tasks(
     callers: &[(String, Vec<NewEvent>)],
 ) -> Duration {
     let mut tasks = tokio::task::JoinSet::new();
-    for (session, events) in callers.to_vec() {
+    for (session, events) in callers.iter().cloned() {
         let store = store.clone();
         let work = async move {
             for event in events {
