@@ -58,7 +58,7 @@ pub(crate) trait Database: Sized {
     /// Some rows of one session that the search found.
     type Finding: Send + Sync + 'static;
 
-    /// Whether adding many events at once is faster than one by one.
+    /// Whether [`put_events`](Self::put_events) is worth calling.
     const PREFERS_MANY: bool;
     /// Whether all other writers wait while one writes.
     const WRITERS_WAIT: bool;
@@ -84,8 +84,9 @@ pub(crate) trait Database: Sized {
     async fn count_events(&mut self, session_id: &str) -> Result<u64>;
     /// Inserts an event if its id is new, and returns whether it was.
     async fn add_event(&mut self, row: EventRow<&str>) -> Result<bool>;
-    /// Inserts events, and returns whether all their ids were new. If not, some may have been inserted.
-    async fn add_events(&mut self, rows: &[EventRow<&str>]) -> Result<bool>;
+    /// Upserts events with few statements, except those whose ids belong to other sessions or occur twice here. Returns
+    /// whether all were stored; if not, some may have been.
+    async fn put_events(&mut self, rows: &[EventRow<&str>]) -> Result<bool>;
     /// Appends events with one statement, if the database can do that and nothing speaks against it: the session ends
     /// at the expected index, and all ids are new. Otherwise does nothing and returns `None`.
     async fn append_new(

@@ -41,7 +41,7 @@ pub(crate) async fn insert_event<D: Database>(db: &mut D, event: &SessionEvent) 
 
 pub(crate) async fn insert_events<D: Database>(db: &mut D, events: &[SessionEvent]) -> Result<()> {
     db.atomically(Lock::Write, async |db| {
-        if D::PREFERS_MANY && add_events(db, events).await? {
+        if D::PREFERS_MANY && put_events(db, events).await? {
             return Ok(());
         }
         for event in events {
@@ -52,11 +52,11 @@ pub(crate) async fn insert_events<D: Database>(db: &mut D, events: &[SessionEven
     .await
 }
 
-/// Adds events whose ids are new, and returns whether all were.
-pub(super) async fn add_events<'a, D: Database>(
+/// Upserts events at once, and returns whether that was possible.
+pub(super) async fn put_events<'a, D: Database>(
     db: &mut D,
     events: impl IntoIterator<Item = &'a SessionEvent>,
 ) -> Result<bool> {
     let rows: Vec<EventRow<&str>> = events.into_iter().map(EventRow::from).collect();
-    db.add_events(&rows).await
+    db.put_events(&rows).await
 }

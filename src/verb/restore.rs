@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::events::add_events;
+use super::events::put_events;
 use super::lines::wrong_line;
 use super::step::{Next, Step, step};
 use crate::database::rows::{EventRow, SessionRow};
@@ -48,7 +48,7 @@ async fn restore_part<D: Database>(db: &mut D, part: &Part) -> Result<()> {
     }
     // An error of many is no line's error.
     if D::PREFERS_MANY
-        && let Ok(true) = db.atomically(Lock::Write, async |db| all_new(db, &part.events).await).await
+        && let Ok(true) = db.atomically(Lock::Write, async |db| at_once(db, &part.events).await).await
     {
         return Ok(());
     }
@@ -58,9 +58,9 @@ async fn restore_part<D: Database>(db: &mut D, part: &Part) -> Result<()> {
     Ok(())
 }
 
-/// Adds the events if all their ids are new.
-async fn all_new<D: Database>(db: &mut D, events: &[(u64, SessionEvent)]) -> Result<bool> {
-    add_events(db, events.iter().map(|(_, event)| event)).await
+/// Stores the events at once, if that is possible.
+async fn at_once<D: Database>(db: &mut D, events: &[(u64, SessionEvent)]) -> Result<bool> {
+    put_events(db, events.iter().map(|(_, event)| event)).await
 }
 
 /// Like `insert_event`, but leaves an event of another session alone.

@@ -25,7 +25,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 
 pub(crate) use self::append::{Appending, append_all};
-pub(crate) use self::storing::{Stored, insert_all};
+pub(crate) use self::storing::{Stored, put_all};
 use super::kinds::JsonText;
 use super::queries::{
     CountEvents, DeleteEvents, DeleteSession, EventById, MarkDestroyed, PutSession, SessionById, SessionExists,
@@ -144,8 +144,8 @@ impl Database for PgConnection {
         storing::add_event(self, row)
     }
 
-    async fn add_events(&mut self, rows: &[EventRow<&str>]) -> Result<bool> {
-        storing::add_events(self, rows)
+    async fn put_events(&mut self, rows: &[EventRow<&str>]) -> Result<bool> {
+        storing::put_events(self, rows)
     }
 
     async fn append_new(

@@ -36,6 +36,13 @@ postgres_statement! {
 }
 
 postgres_statement! {
+    /// Overwrites each session's events with these ids.
+    OverwriteEvents { rows: EventArrays<'a> },
+    "UPDATE events AS old SET " [OVERWRITE] " FROM unnest(" { rows } ") AS new (" [SessionEvent::COLUMNS] ") \
+     WHERE old.session_id = new.session_id AND old.id = new.id"
+}
+
+postgres_statement! {
     /// Overwrites the event with this id, and moves it to the session.
     MoveEvent { row: EventRow<&'a str> },
     "UPDATE events AS old SET session_id = new.session_id, " [OVERWRITE] " FROM (SELECT " { row } ") \
@@ -61,11 +68,12 @@ pub(super) fn add_event(conn: &mut PgConnection, row: EventRow<&str>) -> Result<
     Ok(AddEvent { row }.execute(conn)? > 0)
 }
 
-/// Inserts events, and returns whether all their ids were new.
-pub(super) fn add_events(conn: &mut PgConnection, rows: &[EventRow<&str>]) -> Result<bool> {
-    let rows = AddEvents { rows: rows.iter().cloned().collect() };
-    let count = rows.rows.id.len();
-    Ok(rows.execute(conn)? == count)
+/// Inserts events and, if some ids are known, overwrites those of the same sessions. Returns whether all were stored:
+/// not those of other sessions, and not twice.
+pub(super) fn put_events(conn: &mut PgConnection, rows: &[EventRow<&str>]) -> Result<bool> {
+    let arrays = || rows.iter().cloned().collect();
+    let added = AddEvents { rows: arrays() }.execute(conn)?;
+    Ok(added == rows.len() || OverwriteEvents { rows: arrays() }.execute(conn)? == rows.len())
 }
 
 /// Overwrites an event, or inserts it if there is none after all.
@@ -85,19 +93,19 @@ pub(super) fn put_event(conn: &mut PgConnection, row: EventRow<&str>) -> Result<
     if inserted > 0 { Ok(()) } else { Err(diesel::result::Error::NotFound.into()) }
 }
 
-/// What became of events that were to be inserted together.
+/// What became of events that were to be stored together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stored {
     All,
-    /// Not all ids were new.
+    /// One of them belongs to another session, or is there twice.
     Nothing,
 }
 
-/// Inserts events, if all their ids are new.
-pub(crate) fn insert_all(conn: &mut PgConnection, events: &[&SessionEvent]) -> Result<Stored> {
+/// Upserts events, unless that has to be done one by one.
+pub(crate) fn put_all(conn: &mut PgConnection, events: &[&SessionEvent]) -> Result<Stored> {
     let inserted = ready(transaction::run(conn, Lock::Write, async |conn| {
         let rows: Vec<EventRow<&str>> = events.iter().map(|event| EventRow::from(*event)).collect();
-        if add_events(conn, &rows)? { Ok(()) } else { Err(diesel::result::Error::RollbackTransaction.into()) }
+        if put_events(conn, &rows)? { Ok(()) } else { Err(diesel::result::Error::RollbackTransaction.into()) }
     }));
     match inserted {
         Ok(()) => Ok(Stored::All),

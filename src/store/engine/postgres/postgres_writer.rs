@@ -6,7 +6,7 @@ use diesel::PgConnection;
 
 use super::alive::Alive;
 use super::server::Server;
-use crate::database::postgres::{Appending, Stored, append_all, insert_all, transaction, words};
+use crate::database::postgres::{Appending, Stored, append_all, put_all, transaction, words};
 use crate::database::{Lock, ready};
 use crate::error::{Error, Result};
 use crate::store::writer::GroupCommit;
@@ -53,7 +53,7 @@ impl GroupCommit for PostgresWriter {
         if events.is_empty() {
             return append_all(conn, &appends);
         }
-        match insert_all(conn, &events)? {
+        match put_all(conn, &events)? {
             Stored::All => Ok(Some(vec![Vec::new(); rows.len()])),
             Stored::Nothing => Ok(None),
         }
