@@ -48,10 +48,11 @@ fn plans(client: &mut Client, sent: &str) -> [Vec<String>; 2] {
         number => number.to_string(),
     };
     let values = values.iter().map(literal).collect::<Vec<_>>().join(", ");
+    let values = if values.is_empty() { values } else { format!("({values})") };
     client.batch_execute(&format!("PREPARE asked AS {sql}")).unwrap();
     let plans = ["force_custom_plan", "force_generic_plan"].map(|mode| {
         client.batch_execute(&format!("SET plan_cache_mode = {mode}")).unwrap();
-        lines(client, &format!("EXPLAIN (COSTS OFF) EXECUTE asked ({values})"))
+        lines(client, &format!("EXPLAIN (COSTS OFF) EXECUTE asked {values}"))
     });
     client.batch_execute("DEALLOCATE asked").unwrap();
     plans
