@@ -11,6 +11,7 @@ mod kinds;
 pub(crate) mod migrations;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
+mod prune_rule;
 pub(crate) mod queries;
 pub(crate) mod rows;
 pub(crate) mod sqlite;

@@ -65,3 +65,35 @@ statement! {
     pub(crate) DeleteEvents { session_id: &'a str },
     "DELETE FROM " events " WHERE session_id = " { session_id as Text }
 }
+
+/// What every database does with these statements, for its implementation of [`Database`](super::Database).
+macro_rules! statements_in_common {
+    () => {
+        async fn session(&mut self, id: &str) -> Result<Option<SessionRecord>> {
+            Ok(queries::SessionById { id }.get_result(self).optional()?)
+        }
+
+        async fn session_exists(&mut self, id: &str) -> Result<bool> {
+            Ok(queries::SessionExists { id }.get_result(self)?)
+        }
+
+        async fn put_session(&mut self, row: SessionRow<&str>) -> Result<()> {
+            queries::PutSession { row }.execute(self)?;
+            Ok(())
+        }
+
+        async fn mark_destroyed(&mut self, id: &str, at: i64) -> Result<bool> {
+            Ok(queries::MarkDestroyed { id, at }.execute(self)? > 0)
+        }
+
+        async fn delete_session(&mut self, id: &str) -> Result<bool> {
+            Ok(queries::DeleteSession { id }.execute(self)? > 0)
+        }
+
+        async fn count_events(&mut self, session_id: &str) -> Result<u64> {
+            Ok(queries::CountEvents { session_id }.get_result::<i64>(self)? as u64)
+        }
+    };
+}
+
+pub(super) use statements_in_common;

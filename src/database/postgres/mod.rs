@@ -27,10 +27,7 @@ use diesel::sql_types::{BigInt, Text};
 pub(crate) use self::append::{Appending, append_all};
 pub(crate) use self::storing::{Stored, put_all};
 use super::kinds::JsonText;
-use super::queries::{
-    CountEvents, DeleteEvents, DeleteSession, EventById, MarkDestroyed, PutSession, SessionById, SessionExists,
-    SessionOfEvent,
-};
+use super::queries::{self, DeleteEvents, EventById, SessionOfEvent, statements_in_common};
 use super::rows::{EventRow, SessionRow};
 use super::statement::{Dialect, postgres_statement};
 use super::{Database, Deleted, Lock};
@@ -85,29 +82,10 @@ impl Database for PgConnection {
     /// Rows are locked, not tables.
     const WRITERS_WAIT: bool = false;
 
-    async fn session(&mut self, id: &str) -> Result<Option<SessionRecord>> {
-        Ok(SessionById { id }.get_result(self).optional()?)
-    }
+    statements_in_common!();
 
     async fn sessions(&mut self, listing: &Listing<'_, SessionFilter>) -> Result<ListPage<SessionRecord>> {
         listing::list(self, listing)
-    }
-
-    async fn session_exists(&mut self, id: &str) -> Result<bool> {
-        Ok(SessionExists { id }.get_result(self)?)
-    }
-
-    async fn put_session(&mut self, row: SessionRow<&str>) -> Result<()> {
-        PutSession { row }.execute(self)?;
-        Ok(())
-    }
-
-    async fn mark_destroyed(&mut self, id: &str, at: i64) -> Result<bool> {
-        Ok(MarkDestroyed { id, at }.execute(self)? > 0)
-    }
-
-    async fn delete_session(&mut self, id: &str) -> Result<bool> {
-        Ok(DeleteSession { id }.execute(self)? > 0)
     }
 
     async fn event(&mut self, id: &str, session_id: &str) -> Result<Option<SessionEvent>> {
@@ -134,10 +112,6 @@ impl Database for PgConnection {
 
     async fn last_index(&mut self, session_id: &str) -> Result<Option<i64>> {
         Ok(last_event(self, session_id)?.map(|(_, index)| index))
-    }
-
-    async fn count_events(&mut self, session_id: &str) -> Result<u64> {
-        Ok(CountEvents { session_id }.get_result::<i64>(self)? as u64)
     }
 
     async fn add_event(&mut self, row: EventRow<&str>) -> Result<bool> {

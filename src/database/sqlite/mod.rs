@@ -37,10 +37,7 @@ use diesel::sqlite::Sqlite;
 use self::event_statements::{AddEvent, LastEvent, PutEvent};
 pub(super) use self::place::is_odd_position;
 use super::columns::{Column, RowName, StoredText, Whole};
-use super::queries::{
-    CountEvents, DeleteEvents, DeleteSession, EventById, MarkDestroyed, PutSession, SessionById, SessionExists,
-    SessionOfEvent,
-};
+use super::queries::{self, DeleteEvents, EventById, SessionOfEvent, statements_in_common};
 use super::rows::{EventRow, SessionRow};
 use super::statement::Dialect;
 use super::{Database, Deleted, Lock};
@@ -68,29 +65,10 @@ impl Database for SqliteConnection {
     const PREFERS_MANY: bool = false;
     const WRITERS_WAIT: bool = true;
 
-    async fn session(&mut self, id: &str) -> Result<Option<SessionRecord>> {
-        Ok(SessionById { id }.get_result(self).optional()?)
-    }
+    statements_in_common!();
 
     async fn sessions(&mut self, listing: &Listing<'_, SessionFilter>) -> Result<ListPage<SessionRecord>> {
         paging::list(self, listing)
-    }
-
-    async fn session_exists(&mut self, id: &str) -> Result<bool> {
-        Ok(SessionExists { id }.get_result(self)?)
-    }
-
-    async fn put_session(&mut self, row: SessionRow<&str>) -> Result<()> {
-        PutSession { row }.execute(self)?;
-        Ok(())
-    }
-
-    async fn mark_destroyed(&mut self, id: &str, at: i64) -> Result<bool> {
-        Ok(MarkDestroyed { id, at }.execute(self)? > 0)
-    }
-
-    async fn delete_session(&mut self, id: &str) -> Result<bool> {
-        Ok(DeleteSession { id }.execute(self)? > 0)
     }
 
     async fn event(&mut self, id: &str, _: &str) -> Result<Option<SessionEvent>> {
@@ -119,10 +97,6 @@ impl Database for SqliteConnection {
             return Ok(None);
         };
         Ok(Some(RowName::new("events", &id, None).value("event_index", index)?.0))
-    }
-
-    async fn count_events(&mut self, session_id: &str) -> Result<u64> {
-        Ok(CountEvents { session_id }.get_result::<i64>(self)? as u64)
     }
 
     async fn add_event(&mut self, row: EventRow<&str>) -> Result<bool> {

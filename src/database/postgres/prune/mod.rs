@@ -8,25 +8,13 @@ use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
 
 pub(super) use self::search::Search;
 use super::{heads, transaction};
+use crate::database::prune_rule::Rule;
 use crate::database::queries::HasRecord;
 use crate::database::statement::postgres_statement;
 use crate::database::{Deleted, Lock, ready};
 use crate::error::Result;
 use crate::model::report::PruneReport;
 use crate::model::retention::{PruneRequest, STEP_ROWS};
-
-/// Why a session or some of its events must be deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rule {
-    /// It was requested by id.
-    Named,
-    /// It is older than a given time.
-    Doomed,
-    /// Its events are older than a given time, and it has no record.
-    Orphans,
-    /// It has too many events.
-    Excess,
-}
 
 /// A place among a session's events: index and id.
 type EventPlace = (i64, String);

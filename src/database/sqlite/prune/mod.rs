@@ -13,22 +13,10 @@ pub(super) use self::delete::delete;
 pub(super) use self::dry_run::dry_run;
 use self::places::EventPlace;
 pub(super) use self::search::Search;
+use crate::database::prune_rule::Rule;
 use crate::database::statement::sqlite_statement;
 use crate::error::Result;
 use crate::model::retention::PruneRequest;
-
-/// Why a session or some of its events must be deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rule {
-    /// It was requested by id.
-    Named,
-    /// It is older than a given time.
-    Doomed,
-    /// Its events are older than a given time, and it has no record.
-    Orphans,
-    /// It has too many events.
-    Excess,
-}
 
 /// Some rows of one session.
 #[derive(Debug)]

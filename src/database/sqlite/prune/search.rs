@@ -81,19 +81,7 @@ struct LastRow {
 
 impl Search {
     pub(in crate::database::sqlite) fn new(request: Arc<PruneRequest>) -> Self {
-        let mut rules = Vec::new();
-        if !request.sessions.is_empty() {
-            rules.push(Rule::Named);
-        }
-        if request.destroyed_before.is_some() || request.created_before.is_some() {
-            rules.push(Rule::Doomed);
-        }
-        if request.orphans_before.is_some() {
-            rules.push(Rule::Orphans);
-        }
-        if request.max_events_per_session.is_some() {
-            rules.push(Rule::Excess);
-        }
+        let rules = Rule::of(&request);
         Self { request, rules: rules.into_iter(), stage: None }
     }
 
