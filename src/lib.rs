@@ -46,7 +46,7 @@
 struct Readme;
 
 /// Those of the pages about servers.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "postgres"))]
 #[doc = include_str!("../docs/postgres.md")]
 #[doc = include_str!("../docs/scale.md")]
 struct Pages;
