@@ -73,7 +73,7 @@ pub enum Error {
         /// The index the session ends at; `None` if it has no events.
         last_index: Option<i64>,
     },
-    /// The event id is taken, by an event with other content or in another session. Nothing was written.
+    /// The event id is taken, by an event with another sender or payload, or in another session. Nothing was written.
     EventIdTaken {
         /// The id.
         id: String,

@@ -85,8 +85,9 @@ macro_rules! verbs {
             /// processes can append to the same session at the same time without gaps or duplicates. The append is
             /// atomic.
             ///
-            /// Appends are idempotent: an event that is already stored in this session with the same id and content
-            /// keeps its index, and is not written again. If you never saw the result of an append, repeat it.
+            /// Appends are idempotent: an event that is already stored in this session with the same id, sender and
+            /// payload keeps its index, its time and its connection, and is not written again. If you never saw the
+            /// result of an append, repeat it, whatever the new attempt's `created_at` and `connection_id` are.
             ///
             /// On a connection inside your own transaction, the append takes the write lock as it starts. SQLite
             /// refuses that at once, as [`Error::Busy`](crate::Error::Busy), if your transaction has already read and
@@ -96,7 +97,7 @@ macro_rules! verbs {
             ///
             /// # Errors
             ///
-            /// [`Error::EventIdTaken`](crate::Error::EventIdTaken) if an id is already stored with other content or in
+            /// [`Error::EventIdTaken`](crate::Error::EventIdTaken) if an id is already stored with another sender or payload, or in
             /// another session, and any other error from the database; nothing was written then.
             rows append_events(ref session_id: str, ref events: [NewEvent]) -> Vec<i64>:
                 "let indexes = ", r#""session-1", &[new_event("a"), new_event("b")]"#, "assert_eq!(indexes, [2, 3]);";

@@ -71,10 +71,8 @@ async fn append<D: Database>(
     .await
 }
 
-/// Whether the event is the stored one, but for its payload.
+/// Whether the event is the stored one, but for its payload. A retry may have been stamped with another time and
+/// connection; what was stored stays.
 fn is_stored_as(new: &NewEvent, stored: &SessionEvent, session_id: &str) -> bool {
-    stored.session_id == session_id
-        && stored.created_at.timestamp_millis() == new.created_at.timestamp_millis()
-        && stored.connection_id == new.connection_id
-        && stored.sender == new.sender
+    stored.session_id == session_id && stored.sender == new.sender
 }

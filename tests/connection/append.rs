@@ -106,18 +106,27 @@ fn a_repeated_append_returns_the_same_indexes_and_writes_nothing() {
     assert_eq!(table(&db).len(), 7);
 }
 
+/// The one who tries again may have another clock and another connection.
+#[test]
+fn a_retry_is_the_same_event_whatever_it_was_stamped_with() {
+    let db = TempDb::ours();
+    let mut conn = db.connect();
+    conn.append_events("one", &batch(&["a"])).unwrap();
+    let before = table(&db);
+    let again = NewEvent { created_at: millis(1), connection_id: "connection-2".to_owned(), ..new("a") };
+    assert_eq!(conn.append_events("one", std::slice::from_ref(&again)).unwrap(), [1]);
+    assert_eq!(conn.append_events_after("one", 0, &[again]).unwrap(), [1]);
+    assert_eq!(table(&db), before, "what was stored stays");
+}
+
 #[test]
 fn an_id_with_other_content_refuses_the_whole_batch() {
     let db = TempDb::ours();
     let mut conn = db.connect();
     conn.append_events("one", &batch(&["a"])).unwrap();
     let before = table(&db);
-    let others = [
-        NewEvent { created_at: millis(1), ..new("a") },
-        NewEvent { connection_id: "connection-2".to_owned(), ..new("a") },
-        NewEvent { sender: Sender::Client, ..new("a") },
-        NewEvent { payload: json(r#"{"id":"a"}"#), ..new("a") },
-    ];
+    let others =
+        [NewEvent { sender: Sender::Client, ..new("a") }, NewEvent { payload: json(r#"{"id":"a"}"#), ..new("a") }];
     for other in others {
         let error = conn.append_events("one", &[new("b"), other.clone(), new("c")]).unwrap_err();
         assert!(

@@ -9,6 +9,8 @@ mod url;
 use std::fmt;
 use std::path::Path;
 
+use diesel::result::ConnectionError;
+
 #[cfg(feature = "postgres")]
 use self::postgres::PostgresEngine;
 use self::sqlite::SqliteEngine;
@@ -53,6 +55,11 @@ impl Engine {
     pub(super) fn connect(url: &str, options: Options) -> Result<Self> {
         match Target::of(url) {
             Target::File(path) => Self::open(path, options),
+            // The rest of it may be secret.
+            Target::Unknown(scheme) => Err(Error::Open {
+                path: format!("{scheme}://…"),
+                source: ConnectionError::BadConnection("its scheme is neither postgres nor sqlite".to_owned()),
+            }),
             #[cfg(feature = "postgres")]
             Target::Server => PostgresEngine::connect(url, options).map(Self::Postgres),
             #[cfg(not(feature = "postgres"))]

@@ -7,20 +7,22 @@ pub(super) enum Target<'a> {
     File(&'a Path),
     /// A PostgreSQL server.
     Server,
+    /// Something else, by the scheme of its URL.
+    Unknown(&'a str),
 }
 
 impl<'a> Target<'a> {
-    /// Whatever is not the URL of a server is a file: `sqlite:` and a path, or just a path.
+    /// A file is `sqlite:` and a path, or just a path.
     pub(super) fn of(url: &'a str) -> Self {
         if is_server(url) {
             return Self::Server;
         }
-        let path = match url.strip_prefix("sqlite:") {
-            None => url,
+        match (url.strip_prefix("sqlite:"), url.split_once("://")) {
             // The host between the slashes is empty.
-            Some(rest) => rest.strip_prefix("//").unwrap_or(rest),
-        };
-        Self::File(Path::new(path))
+            (Some(rest), _) => Self::File(Path::new(rest.strip_prefix("//").unwrap_or(rest))),
+            (None, Some((scheme, _))) if !scheme.contains(['/', '.']) => Self::Unknown(scheme),
+            (None, _) => Self::File(Path::new(url)),
+        }
     }
 }
 
@@ -45,8 +47,10 @@ mod tests {
             ("sqlite::memory:", ":memory:"),
             ("./sessions.db", "./sessions.db"),
             ("postgres", "postgres"),
+            ("./mysql://x", "./mysql://x"),
         ] {
             assert_eq!(Target::of(url), Target::File(Path::new(path)), "{url}");
         }
+        assert_eq!(Target::of("mysql://me:secret@host/app"), Target::Unknown("mysql"));
     }
 }
