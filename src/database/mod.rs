@@ -69,6 +69,8 @@ pub(crate) trait Database: Sized {
     /// Whether a session has a record, or any event.
     async fn session_exists(&mut self, id: &str) -> Result<bool>;
     async fn put_session(&mut self, row: SessionRow<&str>) -> Result<()>;
+    /// Inserts a session if its id is new, and returns whether it was.
+    async fn add_session(&mut self, row: SessionRow<&str>) -> Result<bool>;
     /// Returns whether there is such a record.
     async fn mark_destroyed(&mut self, id: &str, at: i64) -> Result<bool>;
     /// Returns whether there was such a record.

@@ -25,6 +25,12 @@ statement! {
 }
 
 statement! {
+    /// Inserts a session if its id is new; the row count tells.
+    pub(crate) AddSession { row: SessionRow<&'a str> },
+    "INSERT INTO " sessions " (" [SessionRecord::COLUMNS] ") VALUES (" { row } ") ON CONFLICT (id) DO NOTHING"
+}
+
+statement! {
     pub(crate) MarkDestroyed { id: &'a str, at: i64 },
     "UPDATE " sessions " SET destroyed_at = " { at as BigInt } " WHERE id = " { id as Text }
 }
@@ -80,6 +86,10 @@ macro_rules! statements_in_common {
         async fn put_session(&mut self, row: SessionRow<&str>) -> Result<()> {
             queries::PutSession { row }.execute(self)?;
             Ok(())
+        }
+
+        async fn add_session(&mut self, row: SessionRow<&str>) -> Result<bool> {
+            Ok(queries::AddSession { row }.execute(self)? > 0)
         }
 
         async fn mark_destroyed(&mut self, id: &str, at: i64) -> Result<bool> {

@@ -23,8 +23,6 @@ use crate::error::Result;
 /// writing. With more than 16 exports or imports, one whose reader or writer waits for a *later* one can wait forever;
 /// start the ones that others depend on first.
 ///
-/// Writes that wait at the same time may be carried out in any order: await one that another depends on.
-///
 /// **Dropping a future** does not undo what it has started. A write that was polled once may be in the queue and is
 /// then carried out anyway; one that was never polled, or was still waiting for room in the queue, is not. A read or
 /// long operation that is still waiting for a thread is cancelled; one that is running continues.

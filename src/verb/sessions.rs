@@ -50,8 +50,15 @@ pub(crate) async fn fork_session<D: Database>(
         if !db.session_exists(from_id).await? {
             return Err(Error::SessionNotFound { id: from_id.to_owned() });
         }
-        update_session(db, new).await?;
-        db.copy_events(from_id, up_to_index, &new.id).await
+        // Where only this session's events are locked, others may store its record meanwhile, or delete the original.
+        if !db.add_session(SessionRow::from(new).for_the_table()).await? {
+            return Err(Error::SessionExists { id: new.id.clone() });
+        }
+        let copied = db.copy_events(from_id, up_to_index, &new.id).await?;
+        if copied == 0 && !db.session_exists(from_id).await? {
+            return Err(Error::SessionNotFound { id: from_id.to_owned() });
+        }
+        Ok(copied)
     })
     .await
 }

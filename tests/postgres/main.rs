@@ -16,6 +16,7 @@ mod faults;
 mod host;
 mod jsonb;
 mod looking;
+mod meanwhile;
 mod migrations;
 #[cfg(feature = "async")]
 mod model;

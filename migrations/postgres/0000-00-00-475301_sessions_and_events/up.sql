@@ -170,7 +170,7 @@ BEGIN
         CREATE INDEX idx_sessions_destroyed ON sessions (created_at, id COLLATE "C") WHERE destroyed_at IS NOT NULL;
     END IF;
 
-    -- The index that each session ends at, for appending. It can be emptied at any time: the events are what counts.
+    -- The index that each session ends at, for appending. It can be emptied while nobody appends: the events are what counts.
     IF to_regclass('event_heads') IS NULL THEN
         CREATE TABLE event_heads (
             session_id TEXT PRIMARY KEY,

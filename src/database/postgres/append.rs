@@ -10,6 +10,7 @@ use diesel::prelude::*;
 use diesel::result::Error as DieselError;
 use diesel::sql_types::{Array, BigInt, Nullable, Text};
 
+use super::storing::MOST_BYTES;
 use super::{heads, transaction};
 use crate::database::fields::Record;
 use crate::database::rows::{EventArrays, EventRow};
@@ -134,6 +135,10 @@ fn unless_refused<T>(appended: Result<T>) -> Result<Option<T>> {
 /// Appends to several sessions, and returns the indexes of each one's events. `None` if that is not possible in one
 /// statement, and nothing has been done: a session has no head yet or does not end where it should, or an id is taken.
 pub(crate) fn append_all(conn: &mut PgConnection, all: &[Appending<'_>]) -> Result<Option<Vec<Vec<i64>>>> {
+    let payloads = all.iter().flat_map(|appending| appending.events).map(|event| event.payload.get().len());
+    if payloads.sum::<usize>() > MOST_BYTES {
+        return Ok(None);
+    }
     // A session's appends are one append to the database.
     let mut places: HashMap<&str, usize> = HashMap::with_capacity(all.len());
     let (mut sessions, mut counts, mut expected) = (Vec::new(), Vec::<i64>::new(), Vec::new());
@@ -172,19 +177,20 @@ pub(crate) fn append_all(conn: &mut PgConnection, all: &[Appending<'_>]) -> Resu
             _ => Append { new: &new, sessions: &sessions, counts: &counts, expected: &expected }.load(conn),
         }
     };
-    let ends = match unless_refused(safely(conn, append)) {
-        // Perhaps only a head is missing.
-        Ok(Some(ends)) if ends.is_empty() && all.len() > 1 => unless_refused(safely(conn, |conn| {
-            heads::lock_all(conn, &sessions)?;
-            let ends = append(conn)?;
-            if ends.is_empty() { Err(DieselError::RollbackTransaction) } else { Ok(ends) }
-        })),
-        ends => ends,
+    // What appends nothing is rolled back, so that it holds no locks, which others may take in another order.
+    let append = |conn: &mut PgConnection| match append(conn)? {
+        ends if ends.is_empty() => Err(DieselError::RollbackTransaction),
+        ends => Ok(ends),
     };
-    let ends = ends?.unwrap_or_default();
-    if ends.is_empty() {
-        return Ok(None);
+    let mut ends = unless_refused(safely(conn, append))?;
+    if ends.is_none() && all.len() > 1 {
+        // Perhaps only a head was missing.
+        ends = unless_refused(safely(conn, |conn| {
+            heads::lock_all(conn, &sessions)?;
+            append(conn)
+        }))?;
     }
+    let Some(ends) = ends else { return Ok(None) };
     let mut bases = vec![0; sessions.len()];
     for (session_id, last_index) in &ends {
         if let Some(&place) = places.get(&**session_id) {
@@ -193,7 +199,7 @@ pub(crate) fn append_all(conn: &mut PgConnection, all: &[Appending<'_>]) -> Resu
     }
     let indexes = all.iter().zip(firsts).map(|(appending, (place, first))| {
         let first = bases[place] + first;
-        (first + 1..=first + appending.events.len() as i64).collect()
+        (1..=appending.events.len() as i64).map(|place| first + place).collect()
     });
     Ok(Some(indexes.collect()))
 }

@@ -95,7 +95,7 @@ fn note_undecodable(
     let cursor = format!("DECLARE agent_session_store_check NO SCROLL CURSOR FOR SELECT {columns} FROM {table}");
     conn.batch_execute(&cursor)?;
     loop {
-        let rows = load(conn, "FETCH 1000 FROM agent_session_store_check")?;
+        let rows = load(conn, "FETCH 100 FROM agent_session_store_check")?;
         let is_last = rows.is_empty();
         let broken = rows.into_iter().flatten().map(|cause| Error::from(cause).to_string());
         found.extend(broken.take(MOST - found.len()));

@@ -25,6 +25,11 @@ postgres_statement! {
 }
 
 postgres_statement! {
+    HoldHead { session_id: &'a str },
+    "SELECT 1 FROM event_heads WHERE session_id = " { session_id as Text } " FOR UPDATE"
+}
+
+postgres_statement! {
     KeepHead { session_id: &'a str, last_index: i64 },
     "UPDATE event_heads SET last_index = " { last_index as BigInt } " WHERE session_id = " { session_id as Text }
 }
@@ -50,6 +55,12 @@ pub(super) fn lock(conn: &mut PgConnection, session_id: &str) -> Result<()> {
 /// The same for several sessions, each named once.
 pub(super) fn lock_all(conn: &mut PgConnection, session_ids: &[&str]) -> QueryResult<()> {
     LockHeads { session_ids }.execute(conn)?;
+    Ok(())
+}
+
+/// The same, if the session has been appended to before.
+pub(super) fn hold(conn: &mut PgConnection, session_id: &str) -> Result<()> {
+    HoldHead { session_id }.execute(conn)?;
     Ok(())
 }
 

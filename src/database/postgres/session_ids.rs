@@ -3,7 +3,7 @@
 use std::vec::IntoIter;
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Nullable, Text};
+use diesel::sql_types::{BigInt, Bool, Text};
 
 use crate::database::statement::postgres_statement;
 use crate::error::Result;
@@ -12,15 +12,26 @@ use crate::error::Result;
 const CHUNK: i64 = 1_000;
 
 postgres_statement! {
-    SessionIdsAfter { after: Option<&'a str>, most: i64 } -> (Text, Bool),
+    SessionIdsAfter { after: &'a str, most: i64 } -> (Text, Bool),
     "SELECT ids.session_id, EXISTS (SELECT 1 FROM sessions AS s WHERE s.id = ids.session_id) FROM \
-     (SELECT DISTINCT session_id FROM events WHERE " { after as Nullable<Text> } " IS NULL OR session_id > "
-    { after as Nullable<Text> } " ORDER BY session_id LIMIT " { most as BigInt } ") AS ids ORDER BY ids.session_id"
+     (SELECT DISTINCT session_id FROM events WHERE session_id > " { after as Text }
+    " ORDER BY session_id LIMIT " { most as BigInt } ") AS ids ORDER BY ids.session_id"
+}
+
+postgres_statement! {
+    /// A statement of its own: one condition for both would be no range of the index.
+    SessionIdsFrom { first: &'a str, most: i64 } -> (Text, Bool),
+    "SELECT ids.session_id, EXISTS (SELECT 1 FROM sessions AS s WHERE s.id = ids.session_id) FROM \
+     (SELECT DISTINCT session_id FROM events WHERE session_id >= " { first as Text }
+    " ORDER BY session_id LIMIT " { most as BigInt } ") AS ids ORDER BY ids.session_id"
 }
 
 /// Some session ids after this one, in the database's own order, and whether each has a record. None at the end.
 pub(super) fn after(conn: &mut PgConnection, id: Option<&str>) -> Result<Vec<(String, bool)>> {
-    Ok(SessionIdsAfter { after: id, most: CHUNK }.load(conn)?)
+    Ok(match id {
+        None => SessionIdsFrom { first: "", most: CHUNK }.load(conn)?,
+        Some(after) => SessionIdsAfter { after, most: CHUNK }.load(conn)?,
+    })
 }
 
 /// The ids of sessions without a record, in byte order.

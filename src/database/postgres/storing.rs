@@ -53,6 +53,9 @@ postgres_statement! {
 const OVERWRITE: &str = "event_index = new.event_index, created_at = new.created_at, \
     connection_id = new.connection_id, sender = new.sender, payload_json = new.payload_json";
 
+/// The most bytes of payload in one statement: a message to the server has room for 1 GB.
+pub(super) const MOST_BYTES: usize = 256 << 20;
+
 /// Whether the id alone is a key.
 const ID_IS_KEY: &str = "EXISTS (SELECT 1 FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid \
          AND a.attnum = i.indkey[0] WHERE i.indrelid = to_regclass('events') AND i.indisunique AND i.indisvalid \
@@ -71,6 +74,9 @@ pub(super) fn add_event(conn: &mut PgConnection, row: EventRow<&str>) -> Result<
 /// Inserts events and, if some ids are known, overwrites those of the same sessions. Returns whether all were stored:
 /// not those of other sessions, and not twice.
 pub(super) fn put_events(conn: &mut PgConnection, rows: &[EventRow<&str>]) -> Result<bool> {
+    if rows.iter().map(|row| row.payload_json.len()).sum::<usize>() > MOST_BYTES {
+        return Ok(false);
+    }
     let arrays = || rows.iter().cloned().collect();
     let added = AddEvents { rows: arrays() }.execute(conn)?;
     Ok(added == rows.len() || OverwriteEvents { rows: arrays() }.execute(conn)? == rows.len())

@@ -71,7 +71,7 @@ pub(crate) fn checked<T>(
         if words::is_stale_plan(&error) {
             forget_statements(conn);
         }
-        if let Error::Disconnected { .. } = error {
+        if is_disconnected(&error) {
             // Diesel does not notice it while it prepares a query.
             Manager::transaction_manager_status_mut(conn).set_in_error();
         }
@@ -81,6 +81,14 @@ pub(crate) fn checked<T>(
             error => error,
         }
     })
+}
+
+fn is_disconnected(error: &Error) -> bool {
+    match error {
+        Error::Disconnected { .. } => true,
+        Error::Unfinished { source, .. } => is_disconnected(source),
+        _ => false,
+    }
 }
 
 /// Makes Diesel prepare every statement anew: a column's type was changed under one of them, which would fail for ever.

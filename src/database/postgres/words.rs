@@ -73,13 +73,14 @@ fn recognise_state(source: DieselError) -> Error {
         Error::ReadOnly { source }
     } else if contains(&["No space left on device", "Disk quota exceeded"]) || is_half_a_page(&message) {
         Error::DiskFull { source }
-    } else if contains(&[
-        "server closed the connection unexpectedly",
-        "terminating connection",
-        "could not send data to server",
-        "SSL connection has been closed unexpectedly",
-        "connection not open",
-    ]) {
+    } else if begins(&["terminating connection"])
+        || contains(&[
+            "server closed the connection unexpectedly",
+            "could not send data to server",
+            "SSL connection has been closed unexpectedly",
+            "connection not open",
+        ])
+    {
         Error::Disconnected { may_be_stored: true, source }
     } else {
         Error::Database { source }

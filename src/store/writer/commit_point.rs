@@ -142,9 +142,6 @@ fn write_together<W: GroupCommit>(writer: &mut W, group: &mut [Box<dyn Job<W::Co
         group.iter_mut().for_each(|job| job.fail(again(&error)));
         return Together::Failed;
     }
-    if W::MERGES_ROWS {
-        group.sort_by_key(|job| Rows::turn(job.rows()));
-    }
     let finished = writer.finish(|connection| {
         let mut rest = &mut *group;
         let mut go_on = true;

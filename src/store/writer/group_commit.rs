@@ -8,8 +8,7 @@ pub(in crate::store) trait GroupCommit: Send + 'static {
     /// What a write runs on.
     type Connection;
 
-    /// Whether [`write_rows`](Self::write_rows) is worth calling. A group's rows are then written first, which also lets
-    /// the groups of different stores take their locks in one order.
+    /// Whether [`write_rows`](Self::write_rows) is worth calling.
     const MERGES_ROWS: bool = false;
 
     fn connection(&mut self) -> &mut Self::Connection;

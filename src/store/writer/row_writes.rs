@@ -18,15 +18,6 @@ pub(in crate::store) enum Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// In which order the kinds are written.
-    pub(super) fn turn(rows: Option<Self>) -> u8 {
-        match rows {
-            Some(Self::Append { .. }) => 0,
-            Some(Self::Put(_)) => 1,
-            None => 2,
-        }
-    }
-
     /// Whether both are of one kind.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)

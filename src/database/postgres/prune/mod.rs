@@ -30,10 +30,11 @@ pub(crate) struct Finding {
 }
 
 postgres_statement! {
+    /// Waits for whoever is changing the record, and keeps it as it is until the transaction ends.
     IsDoomed { id: &'a str, destroyed_before: Option<i64>, created_before: Option<i64> } -> Bool,
-    "SELECT EXISTS (SELECT 1 FROM sessions WHERE id = " { id as Text }
+    "SELECT true FROM sessions WHERE id = " { id as Text }
     " AND (destroyed_at < " { destroyed_before as Nullable<BigInt> }
-    " OR created_at < " { created_before as Nullable<BigInt> } "))"
+    " OR created_at < " { created_before as Nullable<BigInt> } ") FOR UPDATE"
 }
 
 postgres_statement! {
@@ -57,13 +58,16 @@ postgres_statement! {
 /// Whether an age rule selects the session as it is now.
 fn is_doomed(conn: &mut PgConnection, request: &PruneRequest, id: &str) -> Result<bool> {
     let &PruneRequest { destroyed_before, created_before, .. } = request;
-    Ok(IsDoomed { id, destroyed_before, created_before }.get_result(conn)?)
+    let found = IsDoomed { id, destroyed_before, created_before }.get_result::<bool>(conn).optional()?;
+    Ok(found.is_some())
 }
 
 /// Deletes the rows of a finding, which are few enough to be deleted at once.
 pub(super) fn delete(conn: &mut PgConnection, request: &PruneRequest, finding: &Finding) -> Result<Deleted> {
     let mut report = PruneReport::default();
     let session_id = &*finding.session_id;
+    // In the order in which a deletion of the whole session takes its locks.
+    heads::hold(conn, session_id)?;
     // The session may have changed since it was found.
     let is_hit = match finding.rule {
         Rule::Named | Rule::Excess => true,

@@ -51,9 +51,15 @@ struct Visited {
 }
 
 postgres_statement! {
-    DoomedAfter { after: Option<&'a str>, destroyed_before: Option<i64>, created_before: Option<i64> } -> Text,
-    "SELECT id FROM sessions WHERE (" { after as Nullable<Text> } " IS NULL OR id > " { after as Nullable<Text> } ") \
-     AND (destroyed_at < " { destroyed_before as Nullable<BigInt> }
+    DoomedFrom { first: &'a str, destroyed_before: Option<i64>, created_before: Option<i64> } -> Text,
+    "SELECT id FROM sessions WHERE id >= " { first as Text } " AND (destroyed_at < "
+    { destroyed_before as Nullable<BigInt> } " OR created_at < " { created_before as Nullable<BigInt> }
+    ") ORDER BY id LIMIT 1000"
+}
+
+postgres_statement! {
+    DoomedAfter { after: &'a str, destroyed_before: Option<i64>, created_before: Option<i64> } -> Text,
+    "SELECT id FROM sessions WHERE id > " { after as Text } " AND (destroyed_at < " { destroyed_before as Nullable<BigInt> }
     " OR created_at < " { created_before as Nullable<BigInt> } ") ORDER BY id LIMIT 1000"
 }
 
@@ -135,8 +141,10 @@ impl Stage {
             Rest::Nothing => return Ok(false),
             Rest::Records(after) => {
                 let &PruneRequest { destroyed_before, created_before, .. } = request;
-                let doomed = DoomedAfter { after: after.as_deref(), destroyed_before, created_before };
-                let ids: Vec<String> = doomed.load(conn)?;
+                let ids: Vec<String> = match after.as_deref() {
+                    None => DoomedFrom { first: "", destroyed_before, created_before }.load(conn)?,
+                    Some(after) => DoomedAfter { after, destroyed_before, created_before }.load(conn)?,
+                };
                 self.rest = ids.last().map_or(Rest::Nothing, |last| Rest::Records(Some(last.clone())));
                 self.sessions.extend(ids);
             }

@@ -73,7 +73,7 @@ impl Server {
     /// Lets a connection wait for locks for as long as one of so many writes may. Each has a moment.
     pub(super) fn set_patience(&self, conn: &mut PgConnection, writes: usize) -> Result<()> {
         if self.options.transaction_pooling {
-            return Ok(());
+            return Err(Error::Unsupported { reason: "what waits for how long is the role's setting" });
         }
         let share = patience(&self.options) / writes.max(1) as u128;
         let share = share.max(patience(&self.options).min(10));

@@ -18,6 +18,16 @@ impl ServerUrl {
     /// libpq quotes a URL that it does not understand, or the piece of it that it does not understand.
     pub(super) fn without_password(&self, error: ConnectionError) -> ConnectionError {
         let ConnectionError::BadConnection(message) = error else { return error };
+        if self.0.contains('"') {
+            // Then nobody knows where a quotation ends.
+            let (first, last) = (message.find('"'), message.rfind('"'));
+            let (before, after) =
+                (&message[..first.unwrap_or(message.len())], &message[last.unwrap_or(message.len())..]);
+            return ConnectionError::BadConnection(match first {
+                None => message,
+                Some(_) => format!("{before}\"***{after}"),
+            });
+        }
         let mut hidden = String::with_capacity(message.len());
         for (place, piece) in message.split('"').enumerate() {
             let is_quoted = place % 2 == 1;
@@ -101,5 +111,8 @@ mod tests {
             let error = url.without_password(ConnectionError::BadConnection(message.to_owned()));
             assert_eq!(error.to_string(), shown);
         }
+        let url = ServerUrl::new("postgres://me:a\"b%zz@host/app");
+        let error = url.without_password(ConnectionError::BadConnection("invalid token: \"a\"b%zz\"".to_owned()));
+        assert_eq!(error.to_string(), "invalid token: \"***\"");
     }
 }

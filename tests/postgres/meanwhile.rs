@@ -1,0 +1,105 @@
+//! Proves that a verb which finds out something and acts on it is not overtaken by another that was at it before.
+
+use std::thread;
+
+use agent_session_store::diesel::PgConnection;
+use agent_session_store::diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
+use agent_session_store::{
+    Error, PruneReport, PruneRequest, Result, SessionPersistDriver, SessionRecord, SessionStore,
+};
+
+use crate::common::samples::bare_session;
+use crate::common::{PgDb, event, millis, new_event, session};
+
+/// Runs a call that has to wait for what this connection has not committed yet, and commits it once the call waits.
+fn while_waiting<T: Send>(db: &PgDb, mut first: PgConnection, call: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let waiting = scope.spawn(call);
+        let mut other = db.other();
+        let waits =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while other.query_one(waits, &[]).unwrap().get::<_, i64>(0) == 0 {
+            assert!(!waiting.is_finished(), "it did not wait");
+            thread::yield_now();
+        }
+        AnsiTransactionManager::commit_transaction(&mut first).unwrap();
+        waiting.join().unwrap()
+    })
+}
+
+fn begun(db: &PgDb) -> PgConnection {
+    let mut conn = db.connect();
+    AnsiTransactionManager::begin_transaction(&mut conn).unwrap();
+    conn
+}
+
+#[test]
+fn a_session_that_is_taken_up_again_is_not_pruned() {
+    let Some(db) = PgDb::ours() else { return };
+    let mut conn = db.connect();
+    let ended = SessionRecord { destroyed_at: Some(millis(1)), ..session("one") };
+    conn.update_session(&ended).unwrap();
+    conn.append_events("one", &[new_event("a"), new_event("b")]).unwrap();
+    let mut first = begun(&db);
+    let reopened = SessionRecord { destroyed_at: None, ..session("one") };
+    first.update_session(&reopened).unwrap();
+    let request = PruneRequest::new().destroyed_before(millis(1_000));
+    let pruned = while_waiting(&db, first, || conn.prune(&request).unwrap());
+    assert_eq!(pruned, PruneReport::default());
+    assert_eq!(conn.get_session("one").unwrap(), Some(reopened));
+    assert_eq!(conn.last_event_index("one").unwrap(), Some(2));
+}
+
+#[test]
+fn a_fork_does_not_overwrite_a_record_that_was_stored_meanwhile() {
+    let Some(db) = PgDb::ours() else { return };
+    let mut conn = db.connect();
+    conn.append_events("one", &[new_event("a")]).unwrap();
+    let mut first = begun(&db);
+    let theirs = bare_session("copy");
+    first.update_session(&theirs).unwrap();
+    let forked: Result<u64> = while_waiting(&db, first, || conn.fork_session("one", None, &session("copy")));
+    assert!(matches!(&forked, Err(Error::SessionExists { id }) if id == "copy"), "{forked:?}");
+    assert_eq!(conn.get_session("copy").unwrap(), Some(theirs));
+    assert_eq!(conn.last_event_index("copy").unwrap(), None);
+}
+
+/// Also where they wait together, and are written together.
+#[cfg(feature = "async")]
+#[test]
+fn the_writes_of_one_task_stay_in_order() {
+    use agent_session_store::AsyncSessionStore;
+
+    let Some(db) = PgDb::ours() else { return };
+    let store = AsyncSessionStore::from(SessionStore::connect(&db.url()).unwrap());
+    let mut locking = db.connect();
+    for round in 0..5 {
+        let id = |part: &str| format!("{round}-{part}");
+        locking.batch_execute("BEGIN; LOCK TABLE events IN SHARE MODE").unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let session = format!("session-{round}");
+            let events = [event(&id("put"), &session, 7)];
+            let batch = |part: &str| [new_event(&id(part))];
+            let (before, first, second) = (batch("before"), batch("first"), batch("second"));
+            let release = async {
+                // Everything is in the queue by now.
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                locking.batch_execute("COMMIT").unwrap();
+            };
+            let (_, before, deleted, first, put, second) = tokio::join!(
+                release,
+                store.append_events(&session, &before),
+                store.delete_session(&session),
+                store.append_events(&session, &first),
+                store.insert_events(&events),
+                store.append_events(&session, &second)
+            );
+            assert_eq!(before.unwrap(), [1]);
+            assert!(deleted.unwrap());
+            assert_eq!(first.unwrap(), [1]);
+            put.unwrap();
+            assert_eq!(second.unwrap(), [8]);
+        });
+    }
+}
