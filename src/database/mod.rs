@@ -8,6 +8,7 @@ mod conversions;
 mod decode;
 pub(crate) mod fields;
 mod kinds;
+mod listed_table;
 pub(crate) mod migrations;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;

@@ -1,8 +1,6 @@
 //! Pages of a listing: each is one index seek, however deep. One row more than the page holds tells whether another page
 //! follows.
 
-use std::ops::Bound;
-
 use diesel::connection::DefaultLoadingMode;
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -11,6 +9,7 @@ use diesel::sql_types::{BigInt, Text};
 
 use super::values::{Found, NONE_KNOWN, Unread};
 use crate::database::fields::{Record, place_of};
+use crate::database::listed_table::{Common, ListedTable, PageQuery};
 use crate::error::{Error, Result};
 use crate::model::cursor::Position;
 use crate::model::event::SessionEvent;
@@ -18,7 +17,6 @@ use crate::model::listing::{DEFAULT_LIMIT, Filter, Listing, Range};
 use crate::model::page::ListPage;
 use crate::model::request::{EventFilter, SessionFilter};
 use crate::model::session::SessionRecord;
-use crate::schema::{events, sessions};
 
 /// If a page is limited by bytes, how many rows are read before it is known how large they are.
 const FEW_ROWS: usize = 8;
@@ -27,24 +25,12 @@ const INDEX: usize = place_of(SessionEvent::NAMES, "event_index");
 const SESSION_ID: usize = place_of(SessionEvent::NAMES, "session_id");
 const CREATED_AT: usize = place_of(SessionRecord::NAMES, "created_at");
 
-/// A table with a listing.
-pub(super) trait Listed: Filter + Sized + 'static {
-    type Record: Record;
-    /// The column whose value the filter knows, so that it need not be sent with every row.
-    const KNOWN: Option<&'static str>;
-    /// The column that orders the rows.
-    const KEY: &'static str;
-
-    /// The conditions on rows besides the range, each with a trailing `AND`.
-    fn push_conditions<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()>;
-    /// Whether this is the usual request: from the lowest number up, without further conditions.
-    fn is_common(&self) -> bool;
+/// What PostgreSQL does its own way with a table that has a listing.
+pub(super) trait Listed: ListedTable + Sized {
     /// A record, with what the filter knows of it.
     fn complete(&self, record: Self::Record) -> Self::Record;
     /// A record's place in the order.
     fn place(record: &Self::Record) -> (i64, &str);
-    /// A record's size for the limit on bytes.
-    fn bytes(record: &Self::Record) -> usize;
 
     /// Runs a page's query, by [`load_page`].
     fn load<'a>(
@@ -129,17 +115,14 @@ impl<F: Listed> QueryFragment<Pg> for Page<'_, F> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         let is_descending = self.filter.is_descending();
         out.push_sql("SELECT ");
-        for (place, name) in F::Record::NAMES.iter().enumerate() {
-            out.push_sql(if place > 0 { ", " } else { "" });
-            out.push_sql(if F::KNOWN == Some(*name) { "NULL" } else { name });
-        }
+        F::push_columns(&mut out);
         out.push_sql(" FROM ");
         out.push_sql(F::TABLE);
-        out.push_sql(" WHERE ");
+        out.push_sql(" WHERE true");
         self.filter.push_conditions(out.reborrow())?;
-        self.push_range(out.reborrow())?;
+        F::push_range(&self.range, out.reborrow())?;
         if let Some((key, id)) = &self.after {
-            out.push_sql("(");
+            out.push_sql(" AND (");
             out.push_sql(F::KEY);
             // By bytes, whatever the database's collation. It is not declared on the column, because the reference
             // driver takes it off there at every start.
@@ -147,9 +130,9 @@ impl<F: Listed> QueryFragment<Pg> for Page<'_, F> {
             out.push_bind_param::<BigInt, _>(key)?;
             out.push_sql(", ");
             out.push_bind_param::<Text, _>(*id)?;
-            out.push_sql(") AND ");
+            out.push_sql(")");
         }
-        out.push_sql("true ORDER BY ");
+        out.push_sql(" ORDER BY ");
         out.push_sql(F::KEY);
         out.push_sql(if is_descending { " DESC, id COLLATE \"C\" DESC LIMIT " } else { ", id COLLATE \"C\" LIMIT " });
         if self.is_usual() {
@@ -166,23 +149,6 @@ impl<F: Listed> Page<'_, F> {
     fn is_usual(&self) -> bool {
         self.filter.is_common() && self.rows == i64::from(DEFAULT_LIMIT) + 1
     }
-
-    fn push_range<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        for (operator, end) in [
-            (" >= ", if let Bound::Included(end) = &self.range.low { Some(end) } else { None }),
-            (" > ", if let Bound::Excluded(end) = &self.range.low { Some(end) } else { None }),
-            (" <= ", if let Bound::Included(end) = &self.range.high { Some(end) } else { None }),
-            (" < ", if let Bound::Excluded(end) = &self.range.high { Some(end) } else { None }),
-        ] {
-            if let Some(end) = end {
-                out.push_sql(F::KEY);
-                out.push_sql(operator);
-                out.push_bind_param::<BigInt, _>(end)?;
-                out.push_sql(" AND ");
-            }
-        }
-        Ok(())
-    }
 }
 
 impl<F> QueryId for Page<'_, F> {
@@ -194,28 +160,11 @@ impl<F: Listed> Query for Page<'_, F> {
     type SqlType = <F::Record as Record>::SqlType;
 }
 
+impl<F: Listed> PageQuery for Page<'_, F> {
+    type Lasting = Page<'static, F>;
+}
+
 impl<F> RunQueryDsl<PgConnection> for Page<'_, F> {}
-
-/// The two usual pages, from the beginning or after a place. Diesel finds their statements by type, without assembling
-/// the SQL.
-pub(super) struct Common<'a, F, const FROM_A_PLACE: bool>(Page<'a, F>);
-
-impl<F: Listed, const FROM_A_PLACE: bool> QueryFragment<Pg> for Common<'_, F, FROM_A_PLACE> {
-    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        self.0.walk_ast(out)
-    }
-}
-
-impl<F: 'static, const FROM_A_PLACE: bool> QueryId for Common<'_, F, FROM_A_PLACE> {
-    type QueryId = Common<'static, F, FROM_A_PLACE>;
-    const HAS_STATIC_QUERY_ID: bool = true;
-}
-
-impl<F: Listed, const FROM_A_PLACE: bool> Query for Common<'_, F, FROM_A_PLACE> {
-    type SqlType = <F::Record as Record>::SqlType;
-}
-
-impl<F, const FROM_A_PLACE: bool> RunQueryDsl<PgConnection> for Common<'_, F, FROM_A_PLACE> {}
 
 /// Runs a page's query for a filter whose types are known.
 macro_rules! load_page {
@@ -230,31 +179,12 @@ macro_rules! load_page {
 }
 
 impl Listed for EventFilter {
-    type Record = SessionEvent;
-    const KNOWN: Option<&'static str> = Some("session_id");
-    const KEY: &'static str = events::event_index::NAME;
-
-    fn push_conditions<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("session_id = ");
-        out.push_bind_param::<Text, _>(&self.session_id)?;
-        out.push_sql(" AND ");
-        Ok(())
-    }
-
-    fn is_common(&self) -> bool {
-        self.after.is_none() && self.before.is_none() && !self.descending
-    }
-
     fn complete(&self, event: SessionEvent) -> SessionEvent {
         SessionEvent { session_id: self.session_id.clone(), ..event }
     }
 
     fn place(event: &SessionEvent) -> (i64, &str) {
         (event.event_index, &event.id)
-    }
-
-    fn bytes(event: &SessionEvent) -> usize {
-        event.payload.get().len()
     }
 
     fn load<'a>(
@@ -266,41 +196,12 @@ impl Listed for EventFilter {
 }
 
 impl Listed for SessionFilter {
-    type Record = SessionRecord;
-    const KNOWN: Option<&'static str> = None;
-    const KEY: &'static str = sessions::created_at::NAME;
-
-    fn push_conditions<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let Self { agent, sandbox_id, is_live, created_from: _, created_before: _, descending: _ } = self;
-        for (column, wanted) in [("agent = ", agent), ("sandbox_id = ", sandbox_id)] {
-            if let Some(wanted) = wanted {
-                out.push_sql(column);
-                out.push_bind_param::<Text, _>(wanted)?;
-                out.push_sql(" AND ");
-            }
-        }
-        match is_live {
-            None => {}
-            Some(true) => out.push_sql("destroyed_at IS NULL AND "),
-            Some(false) => out.push_sql("destroyed_at IS NOT NULL AND "),
-        }
-        Ok(())
-    }
-
-    fn is_common(&self) -> bool {
-        *self == Self::default()
-    }
-
     fn complete(&self, session: SessionRecord) -> SessionRecord {
         session
     }
 
     fn place(session: &SessionRecord) -> (i64, &str) {
         (session.created_at.timestamp_millis(), &session.id)
-    }
-
-    fn bytes(_: &SessionRecord) -> usize {
-        0
     }
 
     fn load<'a>(

@@ -8,10 +8,11 @@ use diesel::sql_types::{BigInt, Text};
 use diesel::sqlite::Sqlite;
 
 use super::place::{OddPlace, Place};
-use super::plain::{Listed, followed, push_range};
+use super::plain::{Listed, followed};
 use super::stored::Stored;
 use super::values::Number;
 use crate::database::fields::{Numbered, Record};
+use crate::database::listed_table::ListedTable;
 use crate::error::{Cause, Error, Result};
 use crate::model::listing::{Listing, Range};
 use crate::model::page::ListPage;
@@ -20,7 +21,7 @@ use crate::schema::{events, sessions};
 
 /// The position comes first, so SQLite reads it from the index that the listing follows. Then it is a position in that
 /// index's order even if a damaged table says something else.
-type Row<F> = (Stored, Stored, Numbered<<F as Listed>::Record>);
+type Row<F> = (Stored, Stored, Numbered<<F as ListedTable>::Record>);
 
 type Rows<'a, F> = Box<dyn Iterator<Item = QueryResult<Row<F>>> + 'a>;
 
@@ -151,7 +152,7 @@ impl<F: Listed> QueryFragment<Sqlite> for ExactPage<'_, F> {
         let columns = F::Record::COLUMNS;
         out.push_sql(&format!("SELECT {}, id, rowid, {columns} FROM {} WHERE 1", F::KEY, F::FROM));
         self.filter.push_conditions(out.reborrow())?;
-        push_range::<F>(&self.range, out.reborrow())?;
+        F::push_range(&self.range, out.reborrow())?;
         if let Some(beyond) = &self.beyond {
             out.push_sql(" AND ");
             beyond.walk_ast(out.reborrow())?;

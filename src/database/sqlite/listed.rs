@@ -1,4 +1,4 @@
-//! The two tables with listings, and their filters as SQL.
+//! The two tables with listings, as SQLite reads them.
 
 use diesel::connection::DefaultLoadingMode;
 use diesel::deserialize::{self, FromSql, FromStaticSqlRow};
@@ -9,9 +9,10 @@ use diesel::row::{Field, Row};
 use diesel::sql_types::Text;
 use diesel::sqlite::Sqlite;
 
-use super::plain::{Common, Listed, Page, load_page};
+use super::plain::{Listed, Page, load_page};
 use super::values::Number;
 use crate::database::fields::{Record, place_of, read_but};
+use crate::database::listed_table::{Common, ListedTable};
 use crate::database::statement::Dialect;
 use crate::model::event::SessionEvent;
 use crate::model::request::{EventFilter, SessionFilter};
@@ -19,11 +20,8 @@ use crate::model::session::SessionRecord;
 use crate::schema::{events, sessions};
 
 impl Listed for EventFilter {
-    type Record = SessionEvent;
     type Row = OfKnownSession;
-    const KNOWN: Option<&'static str> = Some("session_id");
     const FROM: &'static str = Sqlite::EVENTS;
-    const KEY: &'static str = "event_index";
 
     fn record(&self, OfKnownSession(event): OfKnownSession) -> (SessionEvent, Number) {
         let event = SessionEvent { session_id: self.session_id.clone(), ..event };
@@ -35,14 +33,6 @@ impl Listed for EventFilter {
         &event.id
     }
 
-    fn bytes(event: &SessionEvent) -> usize {
-        event.payload.get().len()
-    }
-
-    fn is_common(&self) -> bool {
-        self.after.is_none() && self.before.is_none() && !self.descending
-    }
-
     /// If the column has a collation, equal values need not be identical. Otherwise SQLite knows that they are, and
     /// checks once.
     fn push_sameness<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
@@ -50,11 +40,6 @@ impl Listed for EventFilter {
         out.push_bind_param::<Text, _>(&self.session_id)?;
         out.push_sql(" COLLATE BINARY THEN 1 ELSE abs(-9223372036854775808) END");
         Ok(())
-    }
-
-    fn push_conditions<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        out.push_sql(" AND session_id = ");
-        out.push_bind_param::<Text, _>(&self.session_id)
     }
 
     fn load<'a>(
@@ -66,11 +51,8 @@ impl Listed for EventFilter {
 }
 
 impl Listed for SessionFilter {
-    type Record = SessionRecord;
     type Row = TimedSession;
-    const KNOWN: Option<&'static str> = None;
     const FROM: &'static str = Sqlite::SESSIONS;
-    const KEY: &'static str = "created_at";
 
     fn record(&self, TimedSession(session, created_at): TimedSession) -> (SessionRecord, Number) {
         (session, created_at)
@@ -80,31 +62,7 @@ impl Listed for SessionFilter {
         &session.id
     }
 
-    fn bytes(_: &SessionRecord) -> usize {
-        0
-    }
-
-    fn is_common(&self) -> bool {
-        *self == Self::default()
-    }
-
     fn push_sameness<'b>(&'b self, _: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        Ok(())
-    }
-
-    fn push_conditions<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        let Self { agent, sandbox_id, is_live, created_from: _, created_before: _, descending: _ } = self;
-        for (column, wanted) in [(" AND agent = ", agent), (" AND sandbox_id = ", sandbox_id)] {
-            if let Some(wanted) = wanted {
-                out.push_sql(column);
-                out.push_bind_param::<Text, _>(wanted)?;
-            }
-        }
-        match is_live {
-            None => {}
-            Some(true) => out.push_sql(" AND destroyed_at IS NULL"),
-            Some(false) => out.push_sql(" AND destroyed_at IS NOT NULL"),
-        }
         Ok(())
     }
 

@@ -4,45 +4,34 @@
 //! one in index order, so a page simply stops reading.
 
 use std::borrow::Cow;
-use std::ops::Bound;
 
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::Error as DieselError;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::Text;
 use diesel::sqlite::Sqlite;
 
 use super::place::Place;
 use super::values::Number;
 use crate::database::fields::Record;
+use crate::database::listed_table::{ListedTable, PageQuery};
 use crate::error::Result;
-use crate::model::listing::{Filter, Listing, Range};
+use crate::model::listing::{Listing, Range};
 use crate::model::page::ListPage;
 
-/// A table with a listing.
-pub(super) trait Listed: Filter + 'static {
-    type Record: Record;
+/// What SQLite does its own way with a table that has a listing.
+pub(super) trait Listed: ListedTable {
     /// A row of a page.
     type Row;
-    /// The column whose value the filter knows, so that it need not be read from every row.
-    const KNOWN: Option<&'static str>;
-    /// The table, and its column that orders the rows.
+    /// The table.
     const FROM: &'static str;
-    const KEY: &'static str;
 
     /// A row's record, with the exact number that orders it, which the record may have rounded.
     fn record(&self, row: Self::Row) -> (Self::Record, Number);
     fn id(record: &Self::Record) -> &str;
-    /// A record's size for the limit on bytes.
-    fn bytes(record: &Self::Record) -> usize;
-
-    /// Whether this is the usual request: from the lowest number up, without further conditions.
-    fn is_common(&self) -> bool;
     /// A condition, with a leading `AND`, that ensures that the row's value is exactly the filter's. If it is not,
     /// SQLite raises an error, and the rows are read by the exact path.
     fn push_sameness<'b>(&'b self, out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()>;
-    /// The conditions on rows besides the range, each with a leading `AND`.
-    fn push_conditions<'b>(&'b self, out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()>;
 
     /// Runs a page's query, by [`load_page`].
     fn load<'a>(
@@ -121,17 +110,14 @@ impl<F: Listed> QueryFragment<Sqlite> for Page<'_, F> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         let is_descending = self.filter.is_descending();
         out.push_sql("SELECT ");
-        for (place, name) in F::Record::NAMES.iter().enumerate() {
-            out.push_sql(if place > 0 { ", " } else { "" });
-            out.push_sql(if F::KNOWN == Some(*name) { "NULL" } else { name });
-        }
+        F::push_columns(&mut out);
         out.push_sql(" FROM ");
         out.push_sql(F::FROM);
         out.push_sql(" WHERE ");
         out.push_sql(IN_UTF8);
         self.filter.push_conditions(out.reborrow())?;
         self.filter.push_sameness(out.reborrow())?;
-        push_range::<F>(&self.range, out.reborrow())?;
+        F::push_range(&self.range, out.reborrow())?;
         if let Some((key, id)) = &self.after {
             out.push_sql(" AND (");
             out.push_sql(F::KEY);
@@ -148,24 +134,6 @@ impl<F: Listed> QueryFragment<Sqlite> for Page<'_, F> {
     }
 }
 
-/// The bounds of a range, each with a leading `AND`.
-pub(super) fn push_range<'b, F: Listed>(range: &'b Range, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-    for (operator, end) in [
-        (" >= ", if let Bound::Included(end) = &range.low { Some(end) } else { None }),
-        (" > ", if let Bound::Excluded(end) = &range.low { Some(end) } else { None }),
-        (" <= ", if let Bound::Included(end) = &range.high { Some(end) } else { None }),
-        (" < ", if let Bound::Excluded(end) = &range.high { Some(end) } else { None }),
-    ] {
-        if let Some(end) = end {
-            out.push_sql(" AND ");
-            out.push_sql(F::KEY);
-            out.push_sql(operator);
-            out.push_bind_param::<BigInt, _>(end)?;
-        }
-    }
-    Ok(())
-}
-
 impl<F> QueryId for Page<'_, F> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
@@ -175,28 +143,11 @@ impl<F: Listed> Query for Page<'_, F> {
     type SqlType = <F::Record as Record>::SqlType;
 }
 
+impl<F: Listed> PageQuery for Page<'_, F> {
+    type Lasting = Page<'static, F>;
+}
+
 impl<F> RunQueryDsl<SqliteConnection> for Page<'_, F> {}
-
-/// The two usual pages, from the beginning or after a position. Diesel finds their statements by type, without
-/// assembling the SQL.
-pub(super) struct Common<'a, F, const FROM_A_PLACE: bool>(pub(super) Page<'a, F>);
-
-impl<F: Listed, const FROM_A_PLACE: bool> QueryFragment<Sqlite> for Common<'_, F, FROM_A_PLACE> {
-    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        self.0.walk_ast(out)
-    }
-}
-
-impl<F: 'static, const FROM_A_PLACE: bool> QueryId for Common<'_, F, FROM_A_PLACE> {
-    type QueryId = Common<'static, F, FROM_A_PLACE>;
-    const HAS_STATIC_QUERY_ID: bool = true;
-}
-
-impl<F: Listed, const FROM_A_PLACE: bool> Query for Common<'_, F, FROM_A_PLACE> {
-    type SqlType = <F::Record as Record>::SqlType;
-}
-
-impl<F, const FROM_A_PLACE: bool> RunQueryDsl<SqliteConnection> for Common<'_, F, FROM_A_PLACE> {}
 
 /// Runs a page's query for a filter whose types are known.
 macro_rules! load_page {
