@@ -12,7 +12,7 @@ mod listed_table;
 pub(crate) mod migrations;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
-mod prune_rule;
+mod pruning;
 pub(crate) mod queries;
 pub(crate) mod rows;
 pub(crate) mod sqlite;

@@ -146,7 +146,7 @@ impl Database for SqliteConnection {
     }
 
     async fn find(&mut self, search: &mut prune::Search, rows: usize) -> Result<Option<Vec<prune::Finding>>> {
-        search.look(self, rows)
+        transaction::reading(self, |conn| search.look(conn, rows))
     }
 
     async fn delete_found(

@@ -6,9 +6,8 @@ mod search;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
 
-pub(super) use self::search::Search;
 use super::{heads, transaction};
-use crate::database::prune_rule::Rule;
+use crate::database::pruning::{self, Rule};
 use crate::database::queries::HasRecord;
 use crate::database::statement::postgres_statement;
 use crate::database::{Deleted, Lock, ready};
@@ -18,6 +17,8 @@ use crate::model::retention::{PruneRequest, STEP_ROWS};
 
 /// A place among a session's events: index and id.
 type EventPlace = (i64, String);
+
+pub(super) type Search = pruning::Search<search::RuleStage>;
 
 /// Some events of one session.
 #[derive(Debug)]

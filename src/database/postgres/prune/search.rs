@@ -1,32 +1,19 @@
-//! Finds rows to delete, a bounded number at a time.
-//!
-//! It moves forward through the sessions and their events and never goes back. So it ends, and reads everything once,
-//! whatever happens to the rows that it found.
+//! Finds rows to delete.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
-use super::{EventPlace, Finding, Rule};
+use super::{EventPlace, Finding};
 use crate::database::postgres::session_ids;
+use crate::database::pruning::{Rule, Stage};
 use crate::database::statement::postgres_statement;
 use crate::error::Result;
 use crate::model::retention::{PruneRequest, STEP_ROWS};
 
-/// How long it searches at a time if it does not find enough before.
-const LOOK_TIME: Duration = Duration::from_millis(50);
-
-pub(crate) struct Search {
-    request: Arc<PruneRequest>,
-    rules: std::vec::IntoIter<Rule>,
-    stage: Option<Stage>,
-}
-
 /// One rule and its progress.
-struct Stage {
+pub(crate) struct RuleStage {
     rule: Rule,
     rest: Rest,
     /// Sessions that were found but not examined yet.
@@ -83,46 +70,11 @@ postgres_statement! {
      WHERE session_id = " { session_id as Text } " ORDER BY event_index, id COLLATE \"C\" LIMIT " { most as BigInt }
 }
 
-impl Search {
-    pub(in crate::database::postgres) fn new(request: Arc<PruneRequest>) -> Self {
-        let rules = Rule::of(&request);
-        Self { request, rules: rules.into_iter(), stage: None }
-    }
+impl Stage for RuleStage {
+    type Connection = PgConnection;
+    type Finding = Finding;
 
-    /// Finds about this many rows to delete: perhaps none yet, and `None` once everything has been examined.
-    pub(in crate::database::postgres) fn look(
-        &mut self,
-        conn: &mut PgConnection,
-        rows: usize,
-    ) -> Result<Option<Vec<Finding>>> {
-        let began = Instant::now();
-        let (mut parts, mut found) = (Vec::new(), 0);
-        while found < rows && began.elapsed() < LOOK_TIME {
-            let Some(stage) = &mut self.stage else {
-                // The rows of one rule must be deleted before the next rule searches.
-                if !parts.is_empty() {
-                    break;
-                }
-                let Some(rule) = self.rules.next() else { return Ok(None) };
-                self.stage = Some(Stage::new(&self.request, rule));
-                continue;
-            };
-            if stage.next_session(conn, &self.request)? {
-                if let Some(part) = stage.look(conn, &self.request, (rows - found).min(STEP_ROWS))? {
-                    // A record costs as much as an event.
-                    found += part.ids.len() + 1;
-                    parts.push(part);
-                }
-            } else if !stage.find_sessions(conn, &self.request)? {
-                self.stage = None;
-            }
-        }
-        Ok(Some(parts))
-    }
-}
-
-impl Stage {
-    fn new(request: &PruneRequest, rule: Rule) -> Self {
+    fn new(_: &mut PgConnection, request: &PruneRequest, rule: Rule) -> Result<Self> {
         let mut sessions = VecDeque::new();
         let rest = match rule {
             Rule::Named => {
@@ -132,10 +84,9 @@ impl Stage {
             Rule::Doomed => Rest::Records(None),
             Rule::Orphans | Rule::Excess => Rest::Ids(None),
         };
-        Self { rule, rest, sessions, session: None }
+        Ok(Self { rule, rest, sessions, session: None })
     }
 
-    /// Finds more sessions that the rule may select, and returns whether there may be others.
     fn find_sessions(&mut self, conn: &mut PgConnection, request: &PruneRequest) -> Result<bool> {
         match &mut self.rest {
             Rest::Nothing => return Ok(false),
@@ -158,7 +109,6 @@ impl Stage {
         Ok(true)
     }
 
-    /// Starts on the next session that was found, if there is one.
     fn next_session(&mut self, conn: &mut PgConnection, request: &PruneRequest) -> Result<bool> {
         if self.session.is_some() {
             return Ok(true);
@@ -179,9 +129,9 @@ impl Stage {
         Ok(false)
     }
 
-    /// Examines the session further.
     fn look(&mut self, conn: &mut PgConnection, request: &PruneRequest, rows: usize) -> Result<Option<Finding>> {
         let Some(Visited { id, after, upto }) = self.session.take() else { return Ok(None) };
+        let rows = rows.min(STEP_ROWS);
         let is_by_age = self.rule == Rule::Orphans;
         let (session_id, before, most) = (&*id, request.orphans_before.filter(|_| is_by_age), rows as i64);
         let places: Vec<(i64, String, bool)> = match &after {
@@ -207,5 +157,9 @@ impl Stage {
         }
         let is_nothing = ids.is_empty() && matches!(self.rule, Rule::Orphans | Rule::Excess);
         Ok(Some(Finding { session_id, rule: self.rule, ids, is_last }).filter(|_| !is_nothing))
+    }
+
+    fn events(finding: &Finding) -> usize {
+        finding.ids.len()
     }
 }

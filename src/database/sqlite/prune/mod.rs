@@ -12,11 +12,12 @@ use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 pub(super) use self::delete::delete;
 pub(super) use self::dry_run::dry_run;
 use self::places::EventPlace;
-pub(super) use self::search::Search;
-use crate::database::prune_rule::Rule;
+use crate::database::pruning::{self, Rule};
 use crate::database::statement::sqlite_statement;
 use crate::error::Result;
 use crate::model::retention::PruneRequest;
+
+pub(super) type Search = pruning::Search<search::RuleStage>;
 
 /// Some rows of one session.
 #[derive(Debug)]

@@ -1,35 +1,22 @@
-//! Finds rows to delete, a bounded number at a time and without the write lock.
-//!
-//! It moves forward through the sessions and their events and never goes back. So it ends, and reads everything once,
-//! whatever happens to the rows that it found.
+//! Finds rows to delete, without the write lock.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
 
 use super::places::{EventPlace, aged_places, boundary, places};
-use super::{DOOMED, Finding, Rule, is_doomed};
+use super::{DOOMED, Finding, is_doomed};
 use crate::database::columns::{Column, StoredText};
-use crate::database::sqlite::transaction;
+use crate::database::pruning::{Rule, Stage};
 use crate::error::Result;
 use crate::model::retention::PruneRequest;
 
-/// How long it searches at a time if it does not find enough before.
-const LOOK_TIME: Duration = Duration::from_millis(50);
 /// How many sessions, or events that may stay, it examines in one query.
 const CHUNK: usize = 1_000;
 
-pub(crate) struct Search {
-    request: Arc<PruneRequest>,
-    rules: std::vec::IntoIter<Rule>,
-    stage: Option<Stage>,
-}
-
 /// One rule and its progress.
-struct Stage {
+pub(crate) struct RuleStage {
     rule: Rule,
     rest: Rest,
     /// Sessions that were found but not examined yet.
@@ -79,47 +66,10 @@ struct LastRow {
     rowid: Option<i64>,
 }
 
-impl Search {
-    pub(in crate::database::sqlite) fn new(request: Arc<PruneRequest>) -> Self {
-        let rules = Rule::of(&request);
-        Self { request, rules: rules.into_iter(), stage: None }
-    }
+impl Stage for RuleStage {
+    type Connection = SqliteConnection;
+    type Finding = Finding;
 
-    /// Finds about this many rows to delete: perhaps none yet, and `None` once everything has been examined.
-    pub(in crate::database::sqlite) fn look(
-        &mut self,
-        conn: &mut SqliteConnection,
-        rows: usize,
-    ) -> Result<Option<Vec<Finding>>> {
-        transaction::reading(conn, |conn| {
-            let began = Instant::now();
-            let (mut parts, mut found) = (Vec::new(), 0);
-            while found < rows && began.elapsed() < LOOK_TIME {
-                let Some(stage) = &mut self.stage else {
-                    // The rows of one rule must be deleted before the next rule searches.
-                    if !parts.is_empty() {
-                        break;
-                    }
-                    let Some(rule) = self.rules.next() else { return Ok(None) };
-                    self.stage = Some(Stage::new(conn, &self.request, rule)?);
-                    continue;
-                };
-                if stage.next_session(conn, &self.request)? {
-                    if let Some(part) = stage.look(conn, &self.request, rows - found)? {
-                        // A record costs as much as an event.
-                        found += part.rowids.len() + 1;
-                        parts.push(part);
-                    }
-                } else if !stage.find_sessions(conn, &self.request)? {
-                    self.stage = None;
-                }
-            }
-            Ok(Some(parts))
-        })
-    }
-}
-
-impl Stage {
     fn new(conn: &mut SqliteConnection, request: &PruneRequest, rule: Rule) -> Result<Self> {
         let mut sessions = VecDeque::new();
         let rest = match rule {
@@ -137,8 +87,7 @@ impl Stage {
         Ok(Self { rule, rest, sessions, session: None })
     }
 
-    /// Finds more sessions that the rule may select, and returns whether there may be others. A row whose id is not
-    /// text, or not valid text, stays for a check to find.
+    /// A row whose id is not text, or not valid text, stays for a check to find.
     fn find_sessions(&mut self, conn: &mut SqliteConnection, request: &PruneRequest) -> Result<bool> {
         match &self.rest {
             Rest::Nothing => return Ok(false),
@@ -167,7 +116,6 @@ impl Stage {
         Ok(true)
     }
 
-    /// Starts on the next session that was found, if there is one.
     fn next_session(&mut self, conn: &mut SqliteConnection, request: &PruneRequest) -> Result<bool> {
         if self.session.is_some() {
             return Ok(true);
@@ -187,7 +135,6 @@ impl Stage {
         Ok(false)
     }
 
-    /// Examines the session further.
     fn look(&mut self, conn: &mut SqliteConnection, request: &PruneRequest, rows: usize) -> Result<Option<Finding>> {
         let Some(session) = self.session.take() else { return Ok(None) };
         if self.rule == Rule::Doomed && session.after.is_some() && !is_doomed(conn, request, &session.id)? {
@@ -209,6 +156,10 @@ impl Stage {
         }
         let is_nothing = rowids.is_empty() && matches!(self.rule, Rule::Orphans | Rule::Excess);
         Ok(Some(Finding { session_id, rule: self.rule, rowids, after, is_last }).filter(|_| !is_nothing))
+    }
+
+    fn events(finding: &Finding) -> usize {
+        finding.rowids.len()
     }
 }
 
