@@ -14,58 +14,33 @@ pub(crate) trait Dialect: Backend {
 /// `{ value }` for a value that writes itself. The text is always the same. A statement with a result type is a query for
 /// rows of these types.
 macro_rules! statement {
-    (
-        $(#[$doc:meta])*
-        $vis:vis $name:ident { $($field:ident: $type:ty),* $(,)? } $(-> $answer:ty)?,
-        $($piece:tt)*
-    ) => {
-        $crate::database::statement::declared! {
-            $(#[$doc])*
-            $vis $name { $($field: $type),* } $(-> $answer)?
-        }
-        $crate::database::statement::written! {
-            $name, diesel::sqlite::Sqlite, diesel::SqliteConnection, $($piece)*
-        }
-        #[cfg(feature = "postgres")]
-        $crate::database::statement::written! { $name, diesel::pg::Pg, diesel::PgConnection, $($piece)* }
+    ($($tokens:tt)*) => {
+        $crate::database::statement::define! { [sqlite postgres] $($tokens)* }
     };
 }
 
 /// The same for one database.
 macro_rules! sqlite_statement {
-    (
-        $(#[$doc:meta])*
-        $vis:vis $name:ident { $($field:ident: $type:ty),* $(,)? } $(-> $answer:ty)?,
-        $($piece:tt)*
-    ) => {
-        $crate::database::statement::declared! {
-            $(#[$doc])*
-            $vis $name { $($field: $type),* } $(-> $answer)?
-        }
-        $crate::database::statement::written! {
-            $name, diesel::sqlite::Sqlite, diesel::SqliteConnection, $($piece)*
-        }
+    ($($tokens:tt)*) => {
+        $crate::database::statement::define! { [sqlite] $($tokens)* }
     };
 }
 
 #[cfg(feature = "postgres")]
 macro_rules! postgres_statement {
+    ($($tokens:tt)*) => {
+        $crate::database::statement::define! { [postgres] $($tokens)* }
+    };
+}
+
+/// A statement's type, and its SQL for each of these databases.
+macro_rules! define {
     (
+        [$($database:ident)*]
         $(#[$doc:meta])*
         $vis:vis $name:ident { $($field:ident: $type:ty),* $(,)? } $(-> $answer:ty)?,
         $($piece:tt)*
     ) => {
-        $crate::database::statement::declared! {
-            $(#[$doc])*
-            $vis $name { $($field: $type),* } $(-> $answer)?
-        }
-        $crate::database::statement::written! { $name, diesel::pg::Pg, diesel::PgConnection, $($piece)* }
-    };
-}
-
-/// A statement's type.
-macro_rules! declared {
-    ($(#[$doc:meta])* $vis:vis $name:ident { $($field:ident: $type:ty),* } $(-> $answer:ty)?) => {
         $(#[$doc])*
         #[derive(Debug)]
         $vis struct $name<'a> {
@@ -82,12 +57,23 @@ macro_rules! declared {
                 type SqlType = $answer;
             }
         )?
+
+        $crate::database::statement::written! { [$($database)*] $name ($($piece)*) }
     };
 }
 
-/// A statement's SQL, for one database.
+/// A statement's SQL, for one database after the other.
 macro_rules! written {
-    ($name:ident, $db:ty, $connection:ty, $($piece:tt)*) => {
+    ([] $name:ident $pieces:tt) => {};
+    ([sqlite $($others:ident)*] $name:ident $pieces:tt) => {
+        $crate::database::statement::written! { $name, diesel::sqlite::Sqlite, diesel::SqliteConnection, $pieces }
+        $crate::database::statement::written! { [$($others)*] $name $pieces }
+    };
+    ([postgres] $name:ident $pieces:tt) => {
+        #[cfg(feature = "postgres")]
+        $crate::database::statement::written! { $name, diesel::pg::Pg, diesel::PgConnection, $pieces }
+    };
+    ($name:ident, $db:ty, $connection:ty, ($($piece:tt)*)) => {
         impl diesel::query_builder::QueryFragment<$db> for $name<'_> {
             fn walk_ast<'b>(
                 &'b self,
@@ -126,4 +112,4 @@ macro_rules! piece {
 
 #[cfg(feature = "postgres")]
 pub(crate) use postgres_statement;
-pub(crate) use {declared, piece, sqlite_statement, statement, written};
+pub(crate) use {define, piece, sqlite_statement, statement, written};

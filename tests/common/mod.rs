@@ -15,6 +15,7 @@ pub mod panics;
 pub mod postgres;
 pub mod process;
 pub mod random;
+pub mod records;
 pub mod reference;
 pub mod rows;
 pub mod samples;

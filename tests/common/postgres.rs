@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, Once};
+use std::time::{Duration, Instant};
 
 use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::diesel::{Connection, PgConnection};
@@ -99,6 +100,18 @@ impl PgDb {
     /// Another client.
     pub fn other(&self) -> postgres::Client {
         postgres::Client::connect(&self.url(), postgres::NoTls).unwrap()
+    }
+
+    /// Returns once a connection to this database waits for a lock that another one has.
+    pub fn wait_until_one_waits(&self) {
+        let mut looking = self.other();
+        let waits = "SELECT count(*) FROM pg_stat_activity \
+                     WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while looking.query_one(waits, &[]).unwrap().get::<_, i64>(0) == 0 {
+            assert!(Instant::now() < deadline, "nobody waits");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// The name of a new, empty schema.

@@ -1,67 +1,25 @@
 //! What one of the two programs writes, the other reads, value for value.
 
 use agent_session_store::diesel::SqliteConnection;
-use agent_session_store::{
-    Json, ListEventsRequest, ListSessionsRequest, Sender, SessionEvent, SessionPersistDriver, SessionRecord,
-};
+use agent_session_store::{Json, ListEventsRequest, ListSessionsRequest, SessionEvent, SessionPersistDriver};
 use proptest::prelude::*;
 
 use crate::common::legacy::{legacy_file, listed, shapes, ways};
 use crate::common::model::sort;
-use crate::common::{TempDb, fixture_path, json, lines, millis, reference};
+use crate::common::records::{some_event, some_session};
+use crate::common::{TempDb, fixture_path, lines, reference};
 
-fn some_json() -> impl Strategy<Value = Json> {
-    let texts = [
-        r#"{"b":1.0,"a":1e+21,"a":2}"#,
-        "[]",
-        "{}",
-        "0",
-        "false",
-        r#""""#,
-        r#""\ud83d \u0000 \u2028""#,
-        "12345678901234567000",
-        "{\"ä\" : [1 ,\n2]}",
-    ];
-    prop::sample::select(texts.to_vec()).prop_map(json)
-}
-
-fn some_text() -> impl Strategy<Value = String> {
-    prop_oneof![Just(String::new()), "[a-zA-Z0-9 '\"äß😀\\\\-]{1,12}"]
-}
-
-/// Times and indexes that a double holds exactly, as JavaScript's must be.
-fn some_number() -> impl Strategy<Value = i64> {
-    prop_oneof![Just(0), Just(-1), 1_600_000_000_000..1_900_000_000_000_i64, -8_000_000_000_000_i64..8_000_000_000_000]
-}
-
-prop_compose! {
-    fn some_session()(
-        (id, agent, agent_session_id, last_connection_id) in (some_text(), some_text(), some_text(), some_text()),
-        created_at in some_number(),
-        destroyed_at in prop::option::of(some_number()),
-        sandbox_id in prop::option::of(some_text()),
-        session_init in prop::option::of(some_json()),
-        config_options in prop::option::of(some_json()),
-        modes in prop_oneof![Just(None), Just(Some(json("null"))), some_json().prop_map(Some)],
-    ) -> SessionRecord {
-        SessionRecord {
-            id, agent, agent_session_id, last_connection_id, created_at: millis(created_at),
-            destroyed_at: destroyed_at.map(millis), sandbox_id, session_init, config_options, modes,
-        }
-    }
-}
-
-prop_compose! {
-    fn some_event()(
-        (id, session_id, connection_id) in (some_text(), prop::sample::select(vec!["s1", "s2"]), some_text()),
-        (event_index, created_at) in (prop_oneof![0..4_i64, some_number()], some_number()),
-        sender in prop_oneof![Just(Sender::Client), Just(Sender::Agent)],
-        payload in some_json(),
-    ) -> SessionEvent {
-        let session_id = session_id.to_owned();
-        SessionEvent { id, event_index, session_id, created_at: millis(created_at), connection_id, sender, payload }
-    }
-}
+const TEXTS: &[&str] = &[
+    r#"{"b":1.0,"a":1e+21,"a":2}"#,
+    "[]",
+    "{}",
+    "0",
+    "false",
+    r#""""#,
+    r#""\ud83d \u0000 \u2028""#,
+    "12345678901234567000",
+    "{\"ä\" : [1 ,\n2]}",
+];
 
 fn database() -> (TempDb, SqliteConnection, rusqlite::Connection) {
     let db = TempDb::ours();
@@ -88,8 +46,8 @@ proptest! {
 
     #[test]
     fn the_reference_driver_reads_what_is_written_here(
-        sessions in prop::collection::vec(some_session(), 1..6),
-        events in prop::collection::vec(some_event(), 1..12),
+        sessions in prop::collection::vec(some_session(TEXTS), 1..6),
+        events in prop::collection::vec(some_event(TEXTS), 1..12),
     ) {
         let (_db, mut conn, plain) = database();
         for session in &sessions {
@@ -121,8 +79,8 @@ proptest! {
 
     #[test]
     fn what_the_reference_driver_writes_is_read_here(
-        sessions in prop::collection::vec(some_session(), 1..6),
-        events in prop::collection::vec(some_event(), 1..12),
+        sessions in prop::collection::vec(some_session(TEXTS), 1..6),
+        events in prop::collection::vec(some_event(TEXTS), 1..12),
     ) {
         let (_db, mut conn, plain) = database();
         for session in &sessions {

@@ -1,7 +1,6 @@
 //! Proves that an append that has waited for another one comes right after it, whatever the session's head says.
 
 use std::thread;
-use std::time::Duration;
 
 use agent_session_store::diesel::PgConnection;
 use agent_session_store::diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
@@ -25,12 +24,7 @@ fn append_while_another_does(
     assert_eq!(first.append_events("session-1", &[new_event("c")]).unwrap(), [3]);
     Some(thread::scope(|scope| {
         let waiting = scope.spawn(|| append(&mut second));
-        let mut other = db.other();
-        let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN \
-            (SELECT pid FROM pg_stat_activity WHERE datname = current_database())";
-        while other.query_one(waits, &[]).unwrap().get::<_, i64>(0) == 0 {
-            thread::sleep(Duration::from_millis(1));
-        }
+        db.wait_until_one_waits();
         AnsiTransactionManager::commit_transaction(&mut first).unwrap();
         waiting.join().unwrap()
     }))

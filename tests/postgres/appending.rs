@@ -182,15 +182,7 @@ fn a_write_that_the_server_gives_up_for_another_is_done_again() {
     other.batch_execute("BEGIN; UPDATE sessions SET agent = 'other' WHERE id = 'one'").unwrap();
     thread::scope(|scope| {
         let deleting = scope.spawn(|| store.delete_session("one"));
-        let mut looking = db.connect();
-        let waiting = format!(
-            "(SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND wait_event_type = 'Lock')",
-            db.name()
-        );
-        let waiting = || diesel::select(diesel::dsl::sql::<sql_types::BigInt>(&waiting));
-        while waiting().get_result::<i64>(&mut looking).unwrap() == 0 {
-            thread::yield_now();
-        }
+        db.wait_until_one_waits();
         // It holds the counter, and waits for the record.
         other.batch_execute("UPDATE event_heads SET last_index = 1 WHERE session_id = 'one'; COMMIT").unwrap();
         assert!(deleting.join().unwrap().unwrap());

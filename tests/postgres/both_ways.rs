@@ -4,7 +4,7 @@
 use agent_session_store::diesel::PgConnection;
 use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::{
-    Error, Json, ListEventsRequest, ListSessionsRequest, Sender, SessionEvent, SessionPersistDriver, SessionRecord,
+    Error, Json, ListEventsRequest, ListSessionsRequest, SessionEvent, SessionPersistDriver, SessionRecord,
     SessionStore, migrate,
 };
 use proptest::prelude::*;
@@ -14,61 +14,21 @@ use serde_json::Value;
 use super::looking::{catalog, dump, line, places};
 use super::reference::{Reference, Version, columns_of_event, columns_of_session};
 use crate::common::model::sort;
-use crate::common::{PgDb, event, json, millis, new_event, session};
+use crate::common::records::{some_event, some_session};
+use crate::common::{PgDb, event, json, new_event, session};
 
 /// JSON that JavaScript writes, so JSONB changes its spaces and nothing else of its value.
-fn some_json() -> impl Strategy<Value = Json> {
-    let texts = [
-        r#"{"b":1.5,"a":1e+21,"c":null}"#,
-        "[]",
-        "{}",
-        "0",
-        "false",
-        r#""""#,
-        r#""\"quoted\" \\ \u2028""#,
-        "12345678901234567000",
-        r#"{"ä":[1,2],"😀":"é"}"#,
-    ];
-    prop::sample::select(texts.to_vec()).prop_map(json)
-}
-
-fn some_text() -> impl Strategy<Value = String> {
-    prop_oneof![Just(String::new()), "[a-zA-Z0-9 '\"äß😀\\\\-]{1,12}"]
-}
-
-/// Times and indexes that a double holds exactly, as JavaScript's must be.
-fn some_number() -> impl Strategy<Value = i64> {
-    prop_oneof![Just(0), Just(-1), 1_600_000_000_000..1_900_000_000_000_i64, -8_000_000_000_000_i64..8_000_000_000_000]
-}
-
-prop_compose! {
-    fn some_session()(
-        (id, agent, agent_session_id, last_connection_id) in (some_text(), some_text(), some_text(), some_text()),
-        created_at in some_number(),
-        destroyed_at in prop::option::of(some_number()),
-        sandbox_id in prop::option::of(some_text()),
-        session_init in prop::option::of(some_json()),
-        config_options in prop::option::of(some_json()),
-        modes in prop_oneof![Just(None), Just(Some(json("null"))), some_json().prop_map(Some)],
-    ) -> SessionRecord {
-        SessionRecord {
-            id, agent, agent_session_id, last_connection_id, created_at: millis(created_at),
-            destroyed_at: destroyed_at.map(millis), sandbox_id, session_init, config_options, modes,
-        }
-    }
-}
-
-prop_compose! {
-    fn some_event()(
-        (id, session_id, connection_id) in (some_text(), prop::sample::select(vec!["s1", "s2"]), some_text()),
-        (event_index, created_at) in (prop_oneof![0..4_i64, some_number()], some_number()),
-        sender in prop_oneof![Just(Sender::Client), Just(Sender::Agent)],
-        payload in some_json(),
-    ) -> SessionEvent {
-        let session_id = session_id.to_owned();
-        SessionEvent { id, event_index, session_id, created_at: millis(created_at), connection_id, sender, payload }
-    }
-}
+const TEXTS: &[&str] = &[
+    r#"{"b":1.5,"a":1e+21,"c":null}"#,
+    "[]",
+    "{}",
+    "0",
+    "false",
+    r#""""#,
+    r#""\"quoted\" \\ \u2028""#,
+    "12345678901234567000",
+    r#"{"ä":[1,2],"😀":"é"}"#,
+];
 
 /// A kind of database, and the text that a value has in it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -131,7 +91,7 @@ type Given = (Vec<SessionRecord>, Vec<SessionEvent>);
 /// Runs a test with many records and events.
 fn for_any(test: impl Fn(&Given)) {
     let config = ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() };
-    let given = (prop::collection::vec(some_session(), 1..6), prop::collection::vec(some_event(), 1..20));
+    let given = (prop::collection::vec(some_session(TEXTS), 1..6), prop::collection::vec(some_event(TEXTS), 1..20));
     let result = TestRunner::new(config).run(&given, |given| {
         test(&given);
         Ok(())

@@ -15,13 +15,7 @@ use crate::common::{PgDb, event, millis, new_event, session};
 fn while_waiting<T: Send>(db: &PgDb, mut first: PgConnection, call: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let waiting = scope.spawn(call);
-        let mut other = db.other();
-        let waits =
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        while other.query_one(waits, &[]).unwrap().get::<_, i64>(0) == 0 {
-            assert!(!waiting.is_finished(), "it did not wait");
-            thread::yield_now();
-        }
+        db.wait_until_one_waits();
         AnsiTransactionManager::commit_transaction(&mut first).unwrap();
         waiting.join().unwrap()
     })

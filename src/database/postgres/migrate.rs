@@ -3,7 +3,7 @@
 use diesel::connection::SimpleConnection;
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Text};
+use diesel::sql_types::{Bool, Integer, Nullable, Text};
 use diesel_migrations::MigrationHarness;
 
 use super::embedded::UP;
@@ -102,14 +102,21 @@ pub(crate) const WRITING: [Needed; 4] = [
     ),
 ];
 
-/// The first thing that is missing.
+/// The first thing that is missing, found with one query.
 pub(crate) fn missing(conn: &mut PgConnection, needed: &[Needed]) -> Result<Option<&'static str>> {
-    for (condition, what) in needed {
-        if !diesel::select(diesel::dsl::sql::<Bool>(condition)).get_result::<bool>(conn)? {
-            return Ok(Some(what));
-        }
-    }
-    Ok(None)
+    let cases = needed.iter().enumerate();
+    let cases: String = cases.map(|(place, (condition, _))| format!("WHEN NOT {condition} THEN {place} ")).collect();
+    let first = diesel::dsl::sql::<Nullable<Integer>>(&format!("CASE {cases}END"));
+    let first: Option<i32> = diesel::select(first).get_result(conn)?;
+    Ok(first.and_then(|place| needed.get(place as usize)).map(|(_, what)| *what))
+}
+
+/// Creates a schema if it does not exist; its name is an identifier.
+pub(crate) fn create_schema(conn: &mut PgConnection, name: &str) -> Result<()> {
+    ready(transaction::run(conn, Lock::Write, async |conn| {
+        wait_for_others(conn, true)?;
+        Ok(conn.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {name}"))?)
+    }))
 }
 
 /// Turns the JSONB columns of a database that the reference driver made into JSON, which holds every text as it is: what

@@ -6,7 +6,7 @@ use diesel::connection::{CacheSize, SimpleConnection};
 use diesel::prelude::*;
 
 use super::server_url::ServerUrl;
-use crate::database::postgres::migrate::{READING, migrate, missing};
+use crate::database::postgres::migrate::{READING, create_schema, migrate, missing};
 use crate::error::{Error, Result};
 use crate::store::options::{Durability, Options};
 
@@ -45,10 +45,7 @@ impl Server {
             let is_there = format!("to_regnamespace({}) IS NOT NULL", literal(&schema));
             let is_there = diesel::dsl::sql::<diesel::sql_types::Bool>(&is_there);
             if !diesel::select(is_there).get_result::<bool>(&mut conn)? {
-                // Under a lock, as the migration: others may be creating it too.
-                conn.batch_execute(&format!(
-                    "BEGIN; SELECT pg_advisory_xact_lock(475301); CREATE SCHEMA IF NOT EXISTS {schema}; COMMIT"
-                ))?;
+                create_schema(&mut conn, &schema)?;
             }
         }
         migrate(&mut conn)?;
