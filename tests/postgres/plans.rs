@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use agent_session_store::diesel::connection::{Instrumentation, InstrumentationEvent};
 use agent_session_store::diesel::{Connection, PgConnection};
-use agent_session_store::{Cursor, ListEventsRequest, ListSessionsRequest, SessionPersistDriver, migrate};
+use agent_session_store::{
+    Cursor, ListEventsRequest, ListSessionsRequest, PruneRequest, SessionPersistDriver, migrate,
+};
 use postgres::Client;
 
 use super::looking::lines;
@@ -42,9 +44,12 @@ impl Sent {
 fn plans(client: &mut Client, sent: &str) -> [Vec<String>; 2] {
     let (sql, values) = sent.split_once(" -- binds: ").unwrap();
     let values: Vec<serde_json::Value> =
-        serde_json::from_str(values).unwrap_or_else(|error| panic!("{error}: {values}"));
+        serde_json::from_str(&values.replace("None", "null")).unwrap_or_else(|error| panic!("{error}: {values}"));
     let literal = |value: &serde_json::Value| match value {
         serde_json::Value::String(text) => format!("'{text}'"),
+        serde_json::Value::Array(texts) => {
+            format!("'{{{}}}'", texts.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+        }
         number => number.to_string(),
     };
     let values = values.iter().map(literal).collect::<Vec<_>>().join(", ");
@@ -203,6 +208,40 @@ fn the_last_index_and_one_record_are_one_seek() {
                     "{statement}\n{plan}"
                 );
             }
+        }
+    }
+}
+
+/// It did so on a server that had no statistics yet, at every step.
+#[test]
+fn a_prune_does_not_read_the_whole_session_to_delete_a_part_of_it() {
+    for is_theirs in [false, true] {
+        let Some(db) = PgDb::new() else { return };
+        if is_theirs {
+            Reference::start(db.other(), "public", Version::Overwrites);
+        }
+        let (mut conn, mut client) = (db.connect(), db.other());
+        migrate(&mut conn).unwrap();
+        client.batch_execute("ALTER TABLE events SET (autovacuum_enabled = false)").unwrap();
+        let insert =
+            "INSERT INTO events SELECT 'e' || n, n, 'one', n, 'c', 'agent', '{}' FROM generate_series(1, 5000) AS n";
+        client.batch_execute(insert).unwrap();
+        let sent = Sent::of(&mut conn);
+        assert_eq!(conn.prune(&PruneRequest::new().session("one")).unwrap().events, 5_000);
+        client.batch_execute(insert).unwrap();
+        let is_deletion = |statement: &String| statement.starts_with("DELETE FROM events");
+        let deletions: Vec<String> = sent.take().into_iter().filter(is_deletion).collect();
+        assert!(deletions.len() >= 10, "{}", deletions.len());
+        // The server needs to be told the type here.
+        for plan in plans(&mut client, &deletions[5].replace(" IS NULL", "::bigint IS NULL")) {
+            let plan = plan.join("\n");
+            let condition = plan.lines().find(|line| line.contains("Index Cond")).unwrap_or_else(|| panic!("{plan}"));
+            assert!(
+                condition.contains("id = ANY")
+                    || condition.contains("event_index >=")
+                    || condition.contains("ROW(event_index"),
+                "{plan}"
+            );
         }
     }
 }

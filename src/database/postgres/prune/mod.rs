@@ -25,7 +25,8 @@ pub(super) type Search = pruning::Search<search::RuleStage>;
 pub(crate) struct Finding {
     session_id: String,
     rule: Rule,
-    ids: Vec<String>,
+    /// In order.
+    places: Vec<EventPlace>,
     /// Whether nothing to delete followed.
     is_last: bool,
 }
@@ -39,14 +40,14 @@ postgres_statement! {
 }
 
 postgres_statement! {
-    DeleteFound { session_id: &'a str, ids: &'a [String], before: Option<i64> },
+    /// The range is what keeps it cheap: without it, a server that has not yet analyzed the table reads the whole session.
+    DeleteFound {
+        session_id: &'a str, ids: &'a [&'a str], first: i64, first_id: &'a str, last: i64, last_id: &'a str, before: Option<i64>,
+    },
     "DELETE FROM events WHERE session_id = " { session_id as Text } " AND id = ANY (" { ids as Array<Text> } ") \
+     AND (event_index, id COLLATE \"C\") >= (" { first as BigInt } ", " { first_id as Text } ") \
+     AND (event_index, id COLLATE \"C\") <= (" { last as BigInt } ", " { last_id as Text } ") \
      AND (" { before as Nullable<BigInt> } " IS NULL OR created_at < " { before as Nullable<BigInt> } ")"
-}
-
-postgres_statement! {
-    SomeIds { session_id: &'a str, most: i64 } -> Text,
-    "SELECT id FROM events WHERE session_id = " { session_id as Text } " LIMIT " { most as BigInt }
 }
 
 postgres_statement! {
@@ -61,6 +62,20 @@ fn is_doomed(conn: &mut PgConnection, request: &PruneRequest, id: &str) -> Resul
     let &PruneRequest { destroyed_before, created_before, .. } = request;
     let found = IsDoomed { id, destroyed_before, created_before }.get_result::<bool>(conn).optional()?;
     Ok(found.is_some())
+}
+
+/// Deletes events, which are in order, if they are as old as required.
+fn delete_places(
+    conn: &mut PgConnection,
+    session_id: &str,
+    places: &[EventPlace],
+    before: Option<i64>,
+) -> QueryResult<u64> {
+    let (Some((first, first_id)), Some((last, last_id))) = (places.first(), places.last()) else { return Ok(0) };
+    let ids: Vec<&str> = places.iter().map(|(_, id)| &**id).collect();
+    let deleted =
+        DeleteFound { session_id, ids: &ids, first: *first, first_id, last: *last, last_id, before }.execute(conn)?;
+    Ok(deleted as u64)
 }
 
 /// Deletes the rows of a finding, which are few enough to be deleted at once.
@@ -79,16 +94,12 @@ pub(super) fn delete(conn: &mut PgConnection, request: &PruneRequest, finding: &
         return Ok(Deleted { report, next_row: None });
     }
     let before = request.orphans_before.filter(|_| finding.rule == Rule::Orphans);
-    if !finding.ids.is_empty() {
-        report.events += DeleteFound { session_id, ids: &finding.ids, before }.execute(conn)? as u64;
-    }
+    report.events += delete_places(conn, session_id, &finding.places, before)?;
     let is_whole = finding.is_last && matches!(finding.rule, Rule::Named | Rule::Doomed);
     if is_whole {
         // Events that were appended meanwhile, up to one step of them.
-        let newcomers: Vec<String> = SomeIds { session_id, most: STEP_ROWS as i64 }.load(conn)?;
-        if !newcomers.is_empty() {
-            report.events += DeleteFound { session_id, ids: &newcomers, before: None }.execute(conn)? as u64;
-        }
+        let newcomers = search::first_places(conn, session_id, STEP_ROWS)?;
+        report.events += delete_places(conn, session_id, &newcomers, None)?;
         // Triggers on its events may have changed it.
         if finding.rule == Rule::Named || is_doomed(conn, request, session_id)? {
             report.sessions += DeleteEmptySession { id: session_id }.execute(conn)? as u64;

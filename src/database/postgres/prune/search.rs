@@ -70,6 +70,12 @@ postgres_statement! {
      WHERE session_id = " { session_id as Text } " ORDER BY event_index, id COLLATE \"C\" LIMIT " { most as BigInt }
 }
 
+/// A session's first events.
+pub(super) fn first_places(conn: &mut PgConnection, session_id: &str, most: usize) -> QueryResult<Vec<EventPlace>> {
+    let places: Vec<(i64, String, bool)> = FirstPlaces { session_id, before: None, most: most as i64 }.load(conn)?;
+    Ok(places.into_iter().map(|(index, id, _)| (index, id)).collect())
+}
+
 impl Stage for RuleStage {
     type Connection = PgConnection;
     type Finding = Finding;
@@ -143,11 +149,11 @@ impl Stage for RuleStage {
         };
         let is_last = places.len() < rows || places.iter().any(is_beyond);
         let mut after = after;
-        let mut ids = Vec::with_capacity(places.len());
+        let mut found = Vec::with_capacity(places.len());
         for place in places.into_iter().take_while(|place| !is_beyond(place)) {
             let (index, id, is_old) = place;
             if is_old || !is_by_age {
-                ids.push(id.clone());
+                found.push((index, id.clone()));
             }
             after = Some((index, id));
         }
@@ -155,11 +161,11 @@ impl Stage for RuleStage {
         if !is_last {
             self.session = Some(Visited { id, after, upto });
         }
-        let is_nothing = ids.is_empty() && matches!(self.rule, Rule::Orphans | Rule::Excess);
-        Ok(Some(Finding { session_id, rule: self.rule, ids, is_last }).filter(|_| !is_nothing))
+        let is_nothing = found.is_empty() && matches!(self.rule, Rule::Orphans | Rule::Excess);
+        Ok(Some(Finding { session_id, rule: self.rule, places: found, is_last }).filter(|_| !is_nothing))
     }
 
     fn events(finding: &Finding) -> usize {
-        finding.ids.len()
+        finding.places.len()
     }
 }
