@@ -31,16 +31,10 @@ fn main() {
 }
 
 fn event(id: usize) -> NewEvent {
-    NewEvent {
-        id: format!("{:08x}-8f2c-4c3a-9d9e-{id:012x}", (id as u32).wrapping_mul(2_654_435_761)),
-        created_at: DateTime::from_timestamp_millis(1_700_000_000_000 + id as i64).unwrap(),
-        connection_id: "0b9c8a5e-6f0e-4c5b-8a56-0a8f3c1d2e4f".to_owned(),
-        sender: Sender::Agent,
-        payload: Json::parse(format!(
+    NewEvent::new(format!("{:08x}-8f2c-4c3a-9d9e-{id:012x}", (id as u32).wrapping_mul(2_654_435_761)), DateTime::from_timestamp_millis(1_700_000_000_000 + id as i64).unwrap(), "0b9c8a5e-6f0e-4c5b-8a56-0a8f3c1d2e4f", Sender::Agent, Json::parse(format!(
             r#"{{"jsonrpc":"2.0","method":"session/update","params":{{"sessionId":"session","update":{{"sessionUpdate":"agent_message_chunk","content":{{"type":"text","text":"the tests pass now; next the parser, number {id}, and then the rest of the plan"}}}}}}}}"#
         ))
-        .unwrap(),
-    }
+        .unwrap())
 }
 
 fn events(count: usize) -> Vec<NewEvent> {
@@ -168,7 +162,7 @@ const INSERT: &str = "INSERT INTO events (id, event_index, session_id, created_a
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
 fn insert(conn: &Connection, session: &str, index: i64, event: &NewEvent) {
-    let NewEvent { id, created_at, connection_id, sender, payload } = event;
+    let NewEvent { id, created_at, connection_id, sender, payload, .. } = event;
     let created_at = created_at.timestamp_millis();
     let values = params![id, index, session, created_at, connection_id, sender.as_str(), payload.get()];
     conn.prepare_cached(INSERT).unwrap().execute(values).unwrap();

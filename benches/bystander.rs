@@ -50,7 +50,8 @@ fn main() {
         Face::Connection(conn) => assert!(conn.delete_session("session-1").unwrap()),
     });
     part("fork_session", events, &one, &|_, face| {
-        let new = SessionRecord { id: "fork".to_owned(), ..record() };
+        let mut new = record();
+        new.id = "fork".to_owned();
         let copied = match face {
             Face::Store(store) => store.fork_session("session-1", None, &new),
             Face::Connection(conn) => conn.fork_session("session-1", None, &new),
@@ -164,18 +165,7 @@ fn stand_by(path: &Path) {
 const PAYLOAD: &str = r#"{"jsonrpc":"2.0","method":"session/update","params":{"sessionId":"session","update":{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"the tests pass now; next the parser, and then the rest of the plan"}}}}"#;
 
 fn record() -> SessionRecord {
-    SessionRecord {
-        id: "session-1".to_owned(),
-        agent: "claude".to_owned(),
-        agent_session_id: "a".to_owned(),
-        last_connection_id: "c".to_owned(),
-        created_at: DateTime::UNIX_EPOCH,
-        destroyed_at: None,
-        sandbox_id: None,
-        session_init: None,
-        config_options: None,
-        modes: None,
-    }
+    SessionRecord::new("session-1", "claude", "a", "c", DateTime::UNIX_EPOCH)
 }
 
 /// Session after session, with ids in no order, as UUIDs are.

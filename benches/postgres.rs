@@ -63,15 +63,15 @@ fn id(number: usize) -> String {
 }
 
 fn event(number: usize, session: &str, index: i64) -> SessionEvent {
-    SessionEvent {
-        id: id(number),
-        event_index: index,
-        session_id: session.to_owned(),
-        created_at: DateTime::from_timestamp_millis(1_700_000_000_000 + index).unwrap(),
-        connection_id: "0b9c8a5e-6f0e-4c5b-8a56-0a8f3c1d2e4f".to_owned(),
-        sender: Sender::Agent,
-        payload: payload(session, index),
-    }
+    SessionEvent::new(
+        id(number),
+        index,
+        session,
+        DateTime::from_timestamp_millis(1_700_000_000_000 + index).unwrap(),
+        "0b9c8a5e-6f0e-4c5b-8a56-0a8f3c1d2e4f",
+        Sender::Agent,
+        payload(session, index),
+    )
 }
 
 fn events(count: usize, session: &str) -> Vec<SessionEvent> {
@@ -80,22 +80,21 @@ fn events(count: usize, session: &str) -> Vec<SessionEvent> {
 
 fn new_event(number: usize, session: &str) -> NewEvent {
     let SessionEvent { id, created_at, connection_id, sender, payload, .. } = event(number, session, number as i64);
-    NewEvent { id, created_at, connection_id, sender, payload }
+    NewEvent::new(id, created_at, connection_id, sender, payload)
 }
 
 fn session(number: usize) -> SessionRecord {
-    SessionRecord {
-        id: id(number),
-        agent: "claude".to_owned(),
-        agent_session_id: format!("agent-{number}"),
-        last_connection_id: "0b9c8a5e-6f0e-4c5b-8a56-0a8f3c1d2e4f".to_owned(),
-        created_at: DateTime::from_timestamp_millis(1_700_000_000_000 + number as i64).unwrap(),
-        destroyed_at: None,
-        sandbox_id: Some("sandbox-1".to_owned()),
-        session_init: Some(Json::parse(r#"{"cwd":"/srv/app","mcpServers":[]}"#).unwrap()),
-        config_options: Some(Json::parse("[]").unwrap()),
-        modes: None,
-    }
+    let mut session = SessionRecord::new(
+        id(number),
+        "claude",
+        format!("agent-{number}"),
+        "0b9c8a5e-6f0e-4c5b-8a56-0a8f3c1d2e4f",
+        DateTime::from_timestamp_millis(1_700_000_000_000 + number as i64).unwrap(),
+    );
+    session.sandbox_id = Some("sandbox-1".to_owned());
+    session.session_init = Some(Json::parse(r#"{"cwd":"/srv/app","mcpServers":[]}"#).unwrap());
+    session.config_options = Some(Json::parse("[]").unwrap());
+    session
 }
 
 /// How long a commit waits, and how a line says so.
@@ -418,7 +417,11 @@ fn size(server: &Server, _: &mut Table) {
     let store = schema.store();
     let log = "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint";
     let events: Vec<NewEvent> = (0..EVENTS as usize)
-        .map(|number| NewEvent { payload: payload.clone(), ..new_event(number, "session") })
+        .map(|number| {
+            let mut event = new_event(number, "session");
+            event.payload = payload.clone();
+            event
+        })
         .collect();
     for (name, each, count) in [("one by one", 1, EVENTS / 10), ("by 100", 100, EVENTS), ("by 1,000", 1_000, EVENTS)] {
         number("SELECT 1::bigint FROM pg_switch_wal()");
@@ -427,7 +430,11 @@ fn size(server: &Server, _: &mut Table) {
             events[..count as usize].chunks(each).enumerate().for_each(|(place, events)| {
                 let events: Vec<NewEvent> = events
                     .iter()
-                    .map(|event| NewEvent { id: format!("{}-{each}", event.id), ..event.clone() })
+                    .map(|event| {
+                        let mut event = event.clone();
+                        event.id = format!("{}-{each}", event.id);
+                        event
+                    })
                     .collect();
                 // A hundred sessions, as they come.
                 store.append_events(&format!("session-{each}-{}", place % 100), &events).unwrap();
@@ -564,15 +571,15 @@ fn append_by_hand(client: &mut Client, append: &Statement, session: &str, event:
 }
 
 fn read_event(row: &postgres::Row) -> SessionEvent {
-    SessionEvent {
-        id: row.get(0),
-        event_index: row.get(1),
-        session_id: row.get(2),
-        created_at: DateTime::from_timestamp_millis(row.get(3)).unwrap(),
-        connection_id: row.get(4),
-        sender: row.get::<_, &str>(5).parse().unwrap(),
-        payload: Json::parse(row.get::<_, Text<'_>>(6).0).unwrap(),
-    }
+    SessionEvent::new(
+        row.get::<_, String>(0),
+        row.get(1),
+        row.get::<_, String>(2),
+        DateTime::from_timestamp_millis(row.get(3)).unwrap(),
+        row.get::<_, String>(4),
+        row.get::<_, &str>(5).parse().unwrap(),
+        Json::parse(row.get::<_, Text<'_>>(6).0).unwrap(),
+    )
 }
 
 fn page_by_hand(

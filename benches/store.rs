@@ -46,18 +46,10 @@ fn main() {
 // ---- the work ----
 
 fn event(id: usize, session: &str, index: i64) -> SessionEvent {
-    SessionEvent {
-        id: format!("{:08x}-8f2c-4c3a-9d9e-{id:012x}", (id as u32).wrapping_mul(2_654_435_761)),
-        event_index: index,
-        session_id: session.to_owned(),
-        created_at: DateTime::from_timestamp_millis(1_700_000_000_000 + index).unwrap(),
-        connection_id: "0b9c8a5e-6f0e-4c5b-8a56-0a8f3c1d2e4f".to_owned(),
-        sender: Sender::Agent,
-        payload: Json::parse(format!(
+    SessionEvent::new(format!("{:08x}-8f2c-4c3a-9d9e-{id:012x}", (id as u32).wrapping_mul(2_654_435_761)), index, session, DateTime::from_timestamp_millis(1_700_000_000_000 + index).unwrap(), "0b9c8a5e-6f0e-4c5b-8a56-0a8f3c1d2e4f", Sender::Agent, Json::parse(format!(
             r#"{{"jsonrpc":"2.0","method":"session/update","params":{{"sessionId":"{session}","update":{{"sessionUpdate":"agent_message_chunk","content":{{"type":"text","text":"the tests pass now; next the parser, number {index}, and then the rest of the plan"}}}}}}}}"#
         ))
-        .unwrap(),
-    }
+        .unwrap())
 }
 
 fn events(count: usize, session: &str) -> Vec<SessionEvent> {
@@ -65,18 +57,18 @@ fn events(count: usize, session: &str) -> Vec<SessionEvent> {
 }
 
 fn session(id: usize) -> SessionRecord {
-    SessionRecord {
-        id: format!("{:08x}-8f2c-4c3a-9d9e-{id:012x}", (id as u32).wrapping_mul(2_654_435_761)),
-        agent: "claude".to_owned(),
-        agent_session_id: format!("agent-{id}"),
-        last_connection_id: "0b9c8a5e-6f0e-4c5b-8a56-0a8f3c1d2e4f".to_owned(),
-        created_at: DateTime::from_timestamp_millis(1_700_000_000_000 + id as i64).unwrap(),
-        destroyed_at: None,
-        sandbox_id: Some("sandbox-1".to_owned()),
-        session_init: Some(Json::parse(r#"{"cwd":"/srv/app","mcpServers":[]}"#).unwrap()),
-        config_options: Some(Json::parse("[]").unwrap()),
-        modes: Some(Json::parse("null").unwrap()),
-    }
+    let mut session = SessionRecord::new(
+        format!("{:08x}-8f2c-4c3a-9d9e-{id:012x}", (id as u32).wrapping_mul(2_654_435_761)),
+        "claude",
+        format!("agent-{id}"),
+        "0b9c8a5e-6f0e-4c5b-8a56-0a8f3c1d2e4f",
+        DateTime::from_timestamp_millis(1_700_000_000_000 + id as i64).unwrap(),
+    );
+    session.sandbox_id = Some("sandbox-1".to_owned());
+    session.session_init = Some(Json::parse(r#"{"cwd":"/srv/app","mcpServers":[]}"#).unwrap());
+    session.config_options = Some(Json::parse("[]").unwrap());
+    session.modes = Some(Json::parse("null").unwrap());
+    session
 }
 
 fn one_caller(table: &mut Table) {
@@ -399,32 +391,29 @@ fn insert_session(conn: &Connection, session: &SessionRecord) {
 }
 
 fn read_event(row: &Row<'_>) -> rusqlite::Result<SessionEvent> {
-    Ok(SessionEvent {
-        id: row.get(0)?,
-        event_index: row.get(1)?,
-        session_id: row.get(2)?,
-        created_at: DateTime::from_timestamp_millis(row.get(3)?).unwrap(),
-        connection_id: row.get(4)?,
-        sender: row.get_ref(5)?.as_str()?.parse().unwrap(),
-        payload: Json::parse(row.get::<_, String>(6)?).unwrap(),
-    })
+    Ok(SessionEvent::new(
+        row.get::<_, String>(0)?,
+        row.get(1)?,
+        row.get::<_, String>(2)?,
+        DateTime::from_timestamp_millis(row.get(3)?).unwrap(),
+        row.get::<_, String>(4)?,
+        row.get_ref(5)?.as_str()?.parse().unwrap(),
+        Json::parse(row.get::<_, String>(6)?).unwrap(),
+    ))
 }
 
 fn read_session(row: &Row<'_>) -> rusqlite::Result<SessionRecord> {
     let json =
         |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<String>>(column)?.map(|text| Json::parse(text).unwrap()));
-    Ok(SessionRecord {
-        id: row.get(0)?,
-        agent: row.get(1)?,
-        agent_session_id: row.get(2)?,
-        last_connection_id: row.get(3)?,
-        created_at: DateTime::from_timestamp_millis(row.get(4)?).unwrap(),
-        destroyed_at: row.get::<_, Option<i64>>(5)?.map(|millis| DateTime::from_timestamp_millis(millis).unwrap()),
-        sandbox_id: row.get(6)?,
-        session_init: json(7)?,
-        config_options: json(8)?,
-        modes: json(9)?,
-    })
+    let text = |column| row.get::<_, String>(column);
+    let created_at = DateTime::from_timestamp_millis(row.get(4)?).unwrap();
+    let mut session = SessionRecord::new(text(0)?, text(1)?, text(2)?, text(3)?, created_at);
+    session.destroyed_at = row.get::<_, Option<i64>>(5)?.map(|millis| DateTime::from_timestamp_millis(millis).unwrap());
+    session.sandbox_id = row.get(6)?;
+    session.session_init = json(7)?;
+    session.config_options = json(8)?;
+    session.modes = json(9)?;
+    Ok(session)
 }
 
 fn keyset_page(conn: &Connection, session: &str, after: Option<&(i64, String)>) -> Vec<SessionEvent> {

@@ -91,13 +91,13 @@ fn reader(path: &Path) -> Connection {
 }
 
 fn event(session: &str, id: usize) -> NewEvent {
-    NewEvent {
-        id: format!("{session}-{id:012x}"),
-        created_at: DateTime::from_timestamp_millis(1_700_000_000_000 + id as i64).unwrap(),
-        connection_id: "0b9c8a5e-6f0e-4c5b-8a56-0a8f3c1d2e4f".to_owned(),
-        sender: Sender::Agent,
-        payload: Json::parse(format!(r#"{{"method":"session/update","text":"{}"}}"#, "x".repeat(700))).unwrap(),
-    }
+    NewEvent::new(
+        format!("{session}-{id:012x}"),
+        DateTime::from_timestamp_millis(1_700_000_000_000 + id as i64).unwrap(),
+        "0b9c8a5e-6f0e-4c5b-8a56-0a8f3c1d2e4f",
+        Sender::Agent,
+        Json::parse(format!(r#"{{"method":"session/update","text":"{}"}}"#, "x".repeat(700))).unwrap(),
+    )
 }
 
 fn size(path: &Path) -> u64 {

@@ -50,26 +50,21 @@ fn main() -> Result<(), Error> {
 }
 
 fn session(id: &str, created_at: i64) -> SessionRecord {
-    SessionRecord {
-        id: id.to_owned(),
-        agent: "claude".to_owned(),
-        agent_session_id: format!("agent-{id}"),
-        last_connection_id: "connection-1".to_owned(),
-        created_at: DateTime::from_timestamp_millis(created_at).unwrap_or_default(),
-        destroyed_at: None,
-        sandbox_id: None,
-        session_init: None,
-        config_options: None,
-        modes: None,
-    }
+    SessionRecord::new(
+        id,
+        "claude",
+        format!("agent-{id}"),
+        "connection-1",
+        DateTime::from_timestamp_millis(created_at).unwrap_or_default(),
+    )
 }
 
 fn event(session_id: &str, number: i64) -> Result<NewEvent, Error> {
-    Ok(NewEvent {
-        id: format!("{session_id}-event-{number}"),
-        created_at: DateTime::from_timestamp_millis(number).unwrap_or_default(),
-        connection_id: "connection-1".to_owned(),
-        sender: Sender::Client,
-        payload: Json::parse(format!(r#"{{"jsonrpc":"2.0","id":{number},"method":"session/prompt"}}"#))?,
-    })
+    Ok(NewEvent::new(
+        format!("{session_id}-event-{number}"),
+        DateTime::from_timestamp_millis(number).unwrap_or_default(),
+        "connection-1",
+        Sender::Client,
+        Json::parse(format!(r#"{{"jsonrpc":"2.0","id":{number},"method":"session/prompt"}}"#))?,
+    ))
 }

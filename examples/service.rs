@@ -49,33 +49,26 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// commit; meanwhile the thread is free, and events of other agents join the same commit.
 async fn stream(store: AsyncSessionStore, session_id: String) -> Result<(), Error> {
     store
-        .update_session(&SessionRecord {
-            id: session_id.clone(),
-            agent: "claude".to_owned(),
-            agent_session_id: format!("agent-{session_id}"),
-            last_connection_id: "connection-1".to_owned(),
-            created_at: Utc::now(),
-            destroyed_at: None,
-            sandbox_id: None,
-            session_init: None,
-            config_options: None,
-            modes: None,
-        })
+        .update_session(&SessionRecord::new(
+            session_id.clone(),
+            "claude",
+            format!("agent-{session_id}"),
+            "connection-1",
+            Utc::now(),
+        ))
         .await?;
     for event_index in 1..=EVENTS {
         let text = format!("word {event_index}");
         store
-            .insert_event(&SessionEvent {
-                id: format!("{session_id}-{event_index:04}"),
+            .insert_event(&SessionEvent::new(
+                format!("{session_id}-{event_index:04}"),
                 event_index,
-                session_id: session_id.clone(),
-                created_at: Utc::now(),
-                connection_id: "connection-1".to_owned(),
-                sender: Sender::Agent,
-                payload: Json::new(
-                    &serde_json::json!({ "jsonrpc": "2.0", "method": "session/update", "params": text }),
-                )?,
-            })
+                session_id.clone(),
+                Utc::now(),
+                "connection-1",
+                Sender::Agent,
+                Json::new(&serde_json::json!({ "jsonrpc": "2.0", "method": "session/update", "params": text }))?,
+            ))
             .await?;
     }
     Ok(())

@@ -30,9 +30,7 @@ macro_rules! print {
         /// use agent_session_store::diesel::{Connection, SqliteConnection};
         /// use agent_session_store::{Error, SessionPersistDriver, migrate};
         /// # use agent_session_store::{Json, Sender, SessionEvent};
-        /// # let event = SessionEvent { id: "e".into(), event_index: 1, session_id: "s".into(),
-        /// #     created_at: Default::default(), connection_id: "c".into(), sender: Sender::Agent,
-        /// #     payload: Json::parse("{}")? };
+        /// # let event = SessionEvent::new("e", 1, "s", Default::default(), "c", Sender::Agent, Json::parse("{}")?);
         ///
         /// let mut conn = SqliteConnection::establish(":memory:").unwrap();
         /// migrate(&mut conn)?;

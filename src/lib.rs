@@ -8,9 +8,7 @@
 //! ```
 //! use agent_session_store::{ListEventsRequest, SessionStore};
 //! # use agent_session_store::{Json, Sender, SessionEvent};
-//! # let event = SessionEvent { id: "event-1".into(), event_index: 1, session_id: "session-1".into(),
-//! #     created_at: Default::default(), connection_id: "connection-1".into(), sender: Sender::Client,
-//! #     payload: Json::parse(r#"{"jsonrpc":"2.0","id":1,"method":"session/new"}"#)? };
+//! # let event = SessionEvent::new("event-1", 1, "session-1", Default::default(), "connection-1", Sender::Client, Json::parse(r#"{"jsonrpc":"2.0","id":1,"method":"session/new"}"#)?);
 //! # let folder = tempfile::tempdir().unwrap();
 //! # let path = folder.path().join("sessions.db");
 //!

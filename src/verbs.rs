@@ -495,14 +495,10 @@ macro_rules! given {
     () => {
         "# use agent_session_store::*;\n\
          # use chrono::DateTime;\n\
-         # let session = |id: &str| SessionRecord { id: id.into(), agent: \"claude\".into(), agent_session_id: \"a\".into(),\n\
-         #     last_connection_id: \"c\".into(), created_at: DateTime::UNIX_EPOCH, destroyed_at: None, sandbox_id: None,\n\
-         #     session_init: None, config_options: None, modes: None };\n\
-         # let event = |id: &str, event_index| SessionEvent { id: id.into(), event_index, session_id: \"session-1\".into(),\n\
-         #     created_at: DateTime::UNIX_EPOCH, connection_id: \"c\".into(), sender: Sender::Agent,\n\
-         #     payload: Json::parse(\"{}\").unwrap() };\n\
-         # let new_event = |id: &str| NewEvent { id: id.into(), created_at: DateTime::UNIX_EPOCH,\n\
-         #     connection_id: \"c\".into(), sender: Sender::Agent, payload: Json::parse(\"{}\").unwrap() };\n"
+         # let (at, json) = (DateTime::UNIX_EPOCH, || Json::parse(\"{}\").unwrap());\n\
+         # let session = |id: &str| SessionRecord::new(id, \"claude\", \"a\", \"c\", at);\n\
+         # let event = |id: &str, index| SessionEvent::new(id, index, \"session-1\", at, \"c\", Sender::Agent, json());\n\
+         # let new_event = |id: &str| NewEvent::new(id, at, \"c\", Sender::Agent, json());\n"
     };
 }
 

@@ -90,21 +90,22 @@ impl FromStr for Sender {
 /// use agent_session_store::{Json, Sender, SessionEvent};
 /// use chrono::DateTime;
 ///
-/// let event = SessionEvent {
-///     id: "event-1".to_owned(),
-///     event_index: 1,
-///     session_id: "session-1".to_owned(),
-///     created_at: DateTime::from_timestamp_millis(1_700_000_000_000).unwrap(),
-///     connection_id: "connection-1".to_owned(),
-///     sender: Sender::Client,
-///     payload: Json::parse(r#"{"jsonrpc":"2.0","id":1,"method":"session/new"}"#)?,
-/// };
+/// let event = SessionEvent::new(
+///     "event-1",
+///     1,
+///     "session-1",
+///     DateTime::from_timestamp_millis(1_700_000_000_000).unwrap(),
+///     "connection-1",
+///     Sender::Client,
+///     Json::parse(r#"{"jsonrpc":"2.0","id":1,"method":"session/new"}"#)?,
+/// );
 /// assert!(serde_json::to_string(&event).unwrap().starts_with(r#"{"id":"event-1","eventIndex":1,"#));
 /// # Ok::<(), agent_session_store::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Selectable)]
 #[serde(rename_all = "camelCase")]
 #[diesel(table_name = events)]
+#[non_exhaustive]
 pub struct SessionEvent {
     /// The primary key, unique across all sessions.
     pub id: String,
@@ -130,19 +131,20 @@ pub struct SessionEvent {
 /// use agent_session_store::{Json, NewEvent, Sender, SessionStore};
 /// use chrono::DateTime;
 ///
-/// let event = NewEvent {
-///     id: "event-1".to_owned(),
-///     created_at: DateTime::from_timestamp_millis(1_700_000_000_000).unwrap(),
-///     connection_id: "connection-1".to_owned(),
-///     sender: Sender::Agent,
-///     payload: Json::parse(r#"{"jsonrpc":"2.0","method":"session/update"}"#)?,
-/// };
+/// let event = NewEvent::new(
+///     "event-1",
+///     DateTime::from_timestamp_millis(1_700_000_000_000).unwrap(),
+///     "connection-1",
+///     Sender::Agent,
+///     Json::parse(r#"{"jsonrpc":"2.0","method":"session/update"}"#)?,
+/// );
 /// let store = SessionStore::open_in_memory()?;
 /// assert_eq!(store.append_events("session-1", &[event])?, [1]);
 /// # Ok::<(), agent_session_store::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct NewEvent {
     /// The primary key, unique across all sessions; appending the same event again changes nothing.
     pub id: String,
@@ -155,4 +157,49 @@ pub struct NewEvent {
     pub sender: Sender,
     /// The envelope, byte for byte.
     pub payload: Json,
+}
+
+impl SessionEvent {
+    /// An event with an index of your own; [`NewEvent`] gets one from the database.
+    ///
+    /// ```
+    /// use agent_session_store::{Json, Sender, SessionEvent};
+    ///
+    /// let (at, payload) = (chrono::DateTime::UNIX_EPOCH, Json::parse(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#)?);
+    /// let event = SessionEvent::new("event-2", 2, "session-1", at, "connection-1", Sender::Agent, payload);
+    /// # Ok::<(), agent_session_store::Error>(())
+    /// ```
+    pub fn new(
+        id: impl Into<String>,
+        event_index: i64,
+        session_id: impl Into<String>,
+        created_at: DateTime<Utc>,
+        connection_id: impl Into<String>,
+        sender: Sender,
+        payload: Json,
+    ) -> Self {
+        let (id, session_id, connection_id) = (id.into(), session_id.into(), connection_id.into());
+        Self { id, event_index, session_id, created_at, connection_id, sender, payload }
+    }
+}
+
+impl NewEvent {
+    /// An event for any session.
+    ///
+    /// ```
+    /// use agent_session_store::{Json, NewEvent, Sender};
+    ///
+    /// let payload = Json::parse(r#"{"jsonrpc":"2.0","method":"session/cancel"}"#)?;
+    /// let event = NewEvent::new("event-3", chrono::DateTime::UNIX_EPOCH, "connection-1", Sender::Client, payload);
+    /// # Ok::<(), agent_session_store::Error>(())
+    /// ```
+    pub fn new(
+        id: impl Into<String>,
+        created_at: DateTime<Utc>,
+        connection_id: impl Into<String>,
+        sender: Sender,
+        payload: Json,
+    ) -> Self {
+        Self { id: id.into(), created_at, connection_id: connection_id.into(), sender, payload }
+    }
 }

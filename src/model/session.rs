@@ -20,18 +20,9 @@ use crate::schema::sessions;
 /// use agent_session_store::{Json, SessionRecord};
 /// use chrono::DateTime;
 ///
-/// let session = SessionRecord {
-///     id: "session-1".to_owned(),
-///     agent: "claude".to_owned(),
-///     agent_session_id: "3f0c".to_owned(),
-///     last_connection_id: "connection-1".to_owned(),
-///     created_at: DateTime::from_timestamp_millis(1_700_000_000_000).unwrap(),
-///     destroyed_at: None,
-///     sandbox_id: None,
-///     session_init: Some(Json::parse(r#"{"cwd":"/srv/app"}"#)?),
-///     config_options: None,
-///     modes: None,
-/// };
+/// let created_at = DateTime::from_timestamp_millis(1_700_000_000_000).unwrap();
+/// let mut session = SessionRecord::new("session-1", "claude", "3f0c", "connection-1", created_at);
+/// session.session_init = Some(Json::parse(r#"{"cwd":"/srv/app"}"#)?);
 /// let json = serde_json::to_string(&session).unwrap();
 /// assert!(json.ends_with(r#""createdAt":1700000000000,"sessionInit":{"cwd":"/srv/app"}}"#));
 /// # Ok::<(), agent_session_store::Error>(())
@@ -39,6 +30,7 @@ use crate::schema::sessions;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Selectable)]
 #[serde(rename_all = "camelCase")]
 #[diesel(table_name = sessions)]
+#[non_exhaustive]
 pub struct SessionRecord {
     /// The primary key, chosen by your application.
     pub id: String,
@@ -69,6 +61,38 @@ pub struct SessionRecord {
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[diesel(column_name = modes_json)]
     pub modes: Option<Json>,
+}
+
+impl SessionRecord {
+    /// A record of a session that has not ended. What is not given here is absent; set the fields that you have.
+    ///
+    /// ```
+    /// use agent_session_store::SessionRecord;
+    ///
+    /// let mut session = SessionRecord::new("session-1", "claude", "3f0c", "connection-1", chrono::DateTime::UNIX_EPOCH);
+    /// session.sandbox_id = Some("sandbox-1".to_owned());
+    /// assert_eq!(session.destroyed_at, None);
+    /// ```
+    pub fn new(
+        id: impl Into<String>,
+        agent: impl Into<String>,
+        agent_session_id: impl Into<String>,
+        last_connection_id: impl Into<String>,
+        created_at: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            id: id.into(),
+            agent: agent.into(),
+            agent_session_id: agent_session_id.into(),
+            last_connection_id: last_connection_id.into(),
+            created_at,
+            destroyed_at: None,
+            sandbox_id: None,
+            session_init: None,
+            config_options: None,
+            modes: None,
+        }
+    }
 }
 
 /// A field that is present is `Some`, even if it is `null`.

@@ -38,8 +38,7 @@ use crate::error::Result;
 /// use agent_session_store::AsyncSessionStore;
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("sessions.db");
-/// # let event = SessionEvent { id: "e".into(), event_index: 1, session_id: "session-1".into(),
-/// #     created_at: Default::default(), connection_id: "c".into(), sender: Sender::Agent, payload: Json::parse("{}")? };
+/// # let event = SessionEvent::new("e", 1, "session-1", Default::default(), "c", Sender::Agent, Json::parse("{}")?);
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 ///
 /// let store = AsyncSessionStore::open(path).await?;

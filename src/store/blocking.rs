@@ -52,15 +52,7 @@ use crate::error::Result;
 /// # let path = folder.path().join("sessions.db");
 ///
 /// let store = SessionStore::open(path)?;
-/// store.insert_event(&SessionEvent {
-///     id: "event-1".to_owned(),
-///     event_index: 1,
-///     session_id: "session-1".to_owned(),
-///     created_at: DateTime::from_timestamp_millis(1_700_000_000_000).unwrap(),
-///     connection_id: "connection-1".to_owned(),
-///     sender: Sender::Client,
-///     payload: Json::parse(r#"{"jsonrpc":"2.0","id":1,"method":"session/new"}"#)?,
-/// })?;
+/// store.insert_event(&SessionEvent::new("event-1", 1, "session-1", DateTime::from_timestamp_millis(1_700_000_000_000).unwrap(), "connection-1", Sender::Client, Json::parse(r#"{"jsonrpc":"2.0","id":1,"method":"session/new"}"#)?))?;
 /// let page = store.list_events(&ListEventsRequest::new("session-1"))?;
 /// assert_eq!(page.items.len(), 1);
 /// # Ok::<(), agent_session_store::Error>(())

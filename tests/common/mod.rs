@@ -1,6 +1,15 @@
 //! What the tests share: databases in temporary folders, sample rows, what is in a file, other processes, and faults.
 #![allow(dead_code, unused_imports, reason = "every test binary uses its own part of this")]
 
+/// A record with some of its fields changed; outside the crate Rust has no other expression for that.
+macro_rules! with {
+    ($record:expr, $($field:ident: $value:expr),+ $(,)?) => {{
+        let mut changed = $record;
+        $(changed.$field = $value;)+
+        changed
+    }};
+}
+
 pub mod database;
 #[cfg(unix)]
 pub mod faults;

@@ -53,7 +53,7 @@ impl Model {
 
 /// An event as a fork copies it.
 pub fn copied(event: SessionEvent, to: &str) -> SessionEvent {
-    SessionEvent { id: format!("{to}:{}", event.id), session_id: to.to_owned(), ..event }
+    with!(event.clone(), id: format!("{to}:{}", event.id), session_id: to.to_owned())
 }
 
 /// Sorts events as they are listed.

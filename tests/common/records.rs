@@ -29,10 +29,7 @@ prop_compose! {
         config_options in prop::option::of(any_json(texts)),
         modes in prop_oneof![Just(None), Just(Some(json("null"))), any_json(texts).prop_map(Some)],
     ) -> SessionRecord {
-        SessionRecord {
-            id, agent, agent_session_id, last_connection_id, created_at: millis(created_at),
-            destroyed_at: destroyed_at.map(millis), sandbox_id, session_init, config_options, modes,
-        }
+        with!(SessionRecord::new(id, agent, agent_session_id, last_connection_id, millis(created_at)), destroyed_at: destroyed_at.map(millis), sandbox_id: sandbox_id, session_init: session_init, config_options: config_options, modes: modes)
     }
 }
 
@@ -44,6 +41,6 @@ prop_compose! {
         payload in any_json(texts),
     ) -> SessionEvent {
         let session_id = session_id.to_owned();
-        SessionEvent { id, event_index, session_id, created_at: millis(created_at), connection_id, sender, payload }
+        SessionEvent::new(id, event_index, session_id, millis(created_at), connection_id, sender, payload)
     }
 }

@@ -27,63 +27,45 @@ pub fn json(text: &str) -> Json {
 
 /// A session with every field filled.
 pub fn session(id: &str) -> SessionRecord {
-    SessionRecord {
-        id: id.to_owned(),
-        agent: "claude".to_owned(),
-        agent_session_id: format!("agent-{id}"),
-        last_connection_id: "connection-1".to_owned(),
-        created_at: millis(1_700_000_000_000),
-        destroyed_at: Some(millis(1_700_000_000_999)),
-        sandbox_id: Some("sandbox-1".to_owned()),
-        session_init: Some(json(r#"{"cwd":"/srv/app","mcpServers":[]}"#)),
-        config_options: Some(json("[]")),
-        modes: Some(json(r#"{"currentModeId":"plan"}"#)),
-    }
+    with!(SessionRecord::new(id, "claude", format!("agent-{id}"), "connection-1", millis(1_700_000_000_000)), destroyed_at: Some(millis(1_700_000_000_999)), sandbox_id: Some("sandbox-1".to_owned()), session_init: Some(json(r#"{"cwd":"/srv/app","mcpServers":[]}"#)), config_options: Some(json("[]")), modes: Some(json(r#"{"currentModeId":"plan"}"#)))
 }
 
 /// A session with no field filled that may be absent.
 pub fn bare_session(id: &str) -> SessionRecord {
-    SessionRecord {
-        destroyed_at: None,
-        sandbox_id: None,
-        session_init: None,
-        config_options: None,
-        modes: None,
-        ..session(id)
-    }
+    with!(session(id), destroyed_at: None, sandbox_id: None, session_init: None, config_options: None, modes: None)
 }
 
 pub fn event(id: &str, session_id: &str, event_index: i64) -> SessionEvent {
-    SessionEvent {
-        id: id.to_owned(),
+    SessionEvent::new(
+        id,
         event_index,
-        session_id: session_id.to_owned(),
-        created_at: millis(1_700_000_000_000 + event_index),
-        connection_id: "connection-1".to_owned(),
-        sender: if event_index % 2 == 0 { Sender::Agent } else { Sender::Client },
-        payload: json(&format!(r#"{{"jsonrpc":"2.0","id":{event_index},"method":"session/prompt"}}"#)),
-    }
+        session_id,
+        millis(1_700_000_000_000 + event_index),
+        "connection-1",
+        if event_index % 2 == 0 { Sender::Agent } else { Sender::Client },
+        json(&format!(r#"{{"jsonrpc":"2.0","id":{event_index},"method":"session/prompt"}}"#)),
+    )
 }
 
 /// An event to append, which says who it is.
 pub fn new_event(id: &str) -> NewEvent {
-    NewEvent {
-        id: id.to_owned(),
-        created_at: millis(1_700_000_000_000),
-        connection_id: "connection-1".to_owned(),
-        sender: Sender::Agent,
-        payload: json(&format!(r#"{{"id": "{}"}}"#, id.escape_default())),
-    }
+    NewEvent::new(
+        id,
+        millis(1_700_000_000_000),
+        "connection-1",
+        Sender::Agent,
+        json(&format!(r#"{{"id": "{}"}}"#, id.escape_default())),
+    )
 }
 
 /// The same event, before it had a session and an index.
 pub fn unplaced(event: SessionEvent) -> NewEvent {
     let SessionEvent { id, created_at, connection_id, sender, payload, .. } = event;
-    NewEvent { id, created_at, connection_id, sender, payload }
+    NewEvent::new(id, created_at, connection_id, sender, payload)
 }
 
 /// What a new event becomes when it is appended.
 pub fn placed(new: &NewEvent, session_id: &str, event_index: i64) -> SessionEvent {
-    let NewEvent { id, created_at, connection_id, sender, payload } = new.clone();
-    SessionEvent { id, event_index, session_id: session_id.to_owned(), created_at, connection_id, sender, payload }
+    let NewEvent { id, created_at, connection_id, sender, payload, .. } = new.clone();
+    SessionEvent::new(id, event_index, session_id, created_at, connection_id, sender, payload)
 }

@@ -121,7 +121,7 @@ pub fn take<D: SessionPersistDriver>(driver: &mut D, model: &mut Model, step: &S
     match step.clone() {
         Step::Update(id, time, is_live) => {
             let destroyed_at = (!is_live).then(|| millis(time + 1));
-            let record = SessionRecord { created_at: millis(time), destroyed_at, ..session(&name(id)) };
+            let record = with!(session(&name(id)), created_at: millis(time), destroyed_at: destroyed_at);
             driver.update_session(&record).unwrap();
             model.sessions.insert(record.id.clone(), record);
         }
@@ -131,9 +131,9 @@ pub fn take<D: SessionPersistDriver>(driver: &mut D, model: &mut Model, step: &S
             model.events.insert(event.id.clone(), event);
         }
         Step::Append(id, after, events) => {
-            let new = events.into_iter().map(|(id, is_other)| NewEvent {
-                payload: json(if is_other { "[ ]" } else { "\"0123456789\"" }),
-                ..new_event(&format!("new-{id}"))
+            let new = events.into_iter().map(|(id, is_other)| {
+                let payload = json(if is_other { "[ ]" } else { "\"0123456789\"" });
+                with!(new_event(&format!("new-{id}")), payload: payload)
             });
             let new: Vec<_> = new.collect();
             let given = match after {

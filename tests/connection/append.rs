@@ -2,7 +2,7 @@
 //! changes nothing.
 
 use agent_session_store::diesel::Connection;
-use agent_session_store::{Error, ListEventsRequest, NewEvent, Sender, SessionEvent, SessionPersistDriver};
+use agent_session_store::{Error, ListEventsRequest, NewEvent, Sender, SessionPersistDriver};
 
 use crate::common::samples::placed;
 use crate::common::{Statements, TempDb, event, json, millis, new_event as new, rows};
@@ -41,7 +41,7 @@ fn events_stored_with_an_index_of_their_own_count() {
         let mut conn = db.connect();
         for (place, &index) in stored.iter().enumerate() {
             let (id, event_index) = (format!("old-{place}"), index);
-            conn.insert_event(&SessionEvent { id, event_index, ..event("", "one", 0) }).unwrap();
+            conn.insert_event(&with!(event("", "one", 0), id: id, event_index: event_index)).unwrap();
         }
         assert_eq!(conn.append_events("one", &batch(&["new", "newer"])).unwrap(), [next, next + 1], "{stored:?}");
     }
@@ -51,7 +51,7 @@ fn events_stored_with_an_index_of_their_own_count() {
 fn after_the_greatest_index_there_is_there_is_none() {
     let db = TempDb::ours();
     let mut conn = db.connect();
-    let last = SessionEvent { event_index: i64::MAX - 1, ..event("old", "one", 0) };
+    let last = with!(event("old", "one", 0), event_index: i64::MAX - 1);
     conn.insert_event(&last).unwrap();
     assert_eq!(conn.append_events("one", &batch(&["last"])).unwrap(), [i64::MAX]);
 
@@ -113,7 +113,7 @@ fn a_retry_is_the_same_event_whatever_it_was_stamped_with() {
     let mut conn = db.connect();
     conn.append_events("one", &batch(&["a"])).unwrap();
     let before = table(&db);
-    let again = NewEvent { created_at: millis(1), connection_id: "connection-2".to_owned(), ..new("a") };
+    let again = with!(new("a"), created_at: millis(1), connection_id: "connection-2".to_owned());
     assert_eq!(conn.append_events("one", std::slice::from_ref(&again)).unwrap(), [1]);
     assert_eq!(conn.append_events_after("one", 0, &[again]).unwrap(), [1]);
     assert_eq!(table(&db), before, "what was stored stays");
@@ -125,8 +125,7 @@ fn an_id_with_other_content_refuses_the_whole_batch() {
     let mut conn = db.connect();
     conn.append_events("one", &batch(&["a"])).unwrap();
     let before = table(&db);
-    let others =
-        [NewEvent { sender: Sender::Client, ..new("a") }, NewEvent { payload: json(r#"{"id":"a"}"#), ..new("a") }];
+    let others = [with!(new("a"), sender: Sender::Client), with!(new("a"), payload: json(r#"{"id":"a"}"#))];
     for other in others {
         let error = conn.append_events("one", &[new("b"), other.clone(), new("c")]).unwrap_err();
         assert!(
@@ -139,7 +138,7 @@ fn an_id_with_other_content_refuses_the_whole_batch() {
     assert_eq!(error.to_string(), r#"the id "a" is taken by a different event of session "one""#);
     assert_eq!(table(&db), before);
 
-    let twice = NewEvent { payload: json("2"), ..new("b") };
+    let twice = with!(new("b"), payload: json("2"));
     assert!(matches!(conn.append_events("one", &[new("b"), twice]), Err(Error::EventIdTaken { .. })));
     assert_eq!(table(&db), before, "twice in one batch with other content");
 }
@@ -195,7 +194,7 @@ fn appending_after_an_index_needs_the_session_to_end_there() {
     assert_eq!(conn.append_events_after("one", 0, &batch(&["a", "b"])).unwrap(), [1, 2]);
     assert_eq!(conn.append_events_after("one", 2, &batch(&["c"])).unwrap(), [3]);
     conflict(conn.append_events_after("one", 2, &batch(&["c", "e"])), 2, Some(4));
-    let taken = NewEvent { payload: json("0"), ..new("a") };
+    let taken = with!(new("a"), payload: json("0"));
     assert!(matches!(conn.append_events_after("one", 4, &[taken]), Err(Error::EventIdTaken { .. })));
     assert_eq!(table(&db).len(), 4);
 }

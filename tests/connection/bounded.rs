@@ -2,7 +2,7 @@
 
 use agent_session_store::diesel::SqliteConnection;
 use agent_session_store::{
-    Error, ListEventsRequest, ListSessionsRequest, SessionEvent, SessionPersistDriver, SessionRecord, SessionStore,
+    Error, ListEventsRequest, ListSessionsRequest, SessionEvent, SessionPersistDriver, SessionStore,
 };
 use proptest::prelude::*;
 
@@ -70,7 +70,7 @@ proptest! {
         let mut conn = db.connect_fast();
         let mut all: Vec<SessionEvent> = rows.into_iter().enumerate().map(|(place, (event_index, size))| {
             let payload = json(&format!("\"{}\"", "x".repeat(size)));
-            SessionEvent { event_index, payload, ..event(&format!("{:02}", (place * 7) % 26), "one", 0) }
+            with!(event(&format!("{:02}", (place * 7) % 26), "one", 0), event_index: event_index, payload: payload)
         }).collect();
         conn.insert_events(&all).unwrap();
         conn.insert_event(&event("else", "other", 0)).unwrap();
@@ -112,10 +112,7 @@ proptest! {
         let mut all = Vec::new();
         for (place, (agent, sandbox, is_live, quarters)) in rows.into_iter().enumerate() {
             let id = format!("{:02}", (place * 7) % 26);
-            conn.update_session(&SessionRecord {
-                agent: format!("agent-{agent}"), sandbox_id: sandbox.map(|which| format!("sandbox-{which}")),
-                destroyed_at: (!is_live).then(|| millis(1)), ..session(&id)
-            }).unwrap();
+            conn.update_session(&with!(session(&id), agent: format!("agent-{agent}"), sandbox_id: sandbox.map(|which| format!("sandbox-{which}")), destroyed_at: (!is_live).then(|| millis(1)))).unwrap();
             // Some of them fractions, which only REAL can hold.
             let time = f64::from(quarters) / 4.0;
             plain.execute("UPDATE sessions SET created_at = ? WHERE id = ?", rusqlite::params![time, id]).unwrap();
@@ -140,7 +137,7 @@ pub(super) fn filled() -> (TempDb, SqliteConnection) {
     let mut conn = db.connect();
     for place in 0..12 {
         let destroyed_at = (place % 2 == 0).then(|| millis(1));
-        let record = SessionRecord { created_at: millis(place), destroyed_at, ..session(&format!("{place:02}")) };
+        let record = with!(session(&format!("{place:02}")), created_at: millis(place), destroyed_at: destroyed_at);
         conn.update_session(&record).unwrap();
         conn.insert_event(&event(&format!("{place:02}"), "one", place)).unwrap();
     }

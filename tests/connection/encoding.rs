@@ -4,8 +4,8 @@
 use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::diesel::{Connection, SqliteConnection};
 use agent_session_store::{
-    Error, Export, ListEventsRequest, ListSessionsRequest, Selection, SessionEvent, SessionPersistDriver,
-    SessionRecord, SessionStats, SessionStore, contract, migrate,
+    Error, Export, ListEventsRequest, ListSessionsRequest, Selection, SessionPersistDriver, SessionStats, SessionStore,
+    contract, migrate,
 };
 use proptest::prelude::*;
 
@@ -98,7 +98,7 @@ fn bytes_are_counted_in_utf8() {
         let db = TempDb::new();
         let mut conn = migrated(&db, encoding);
         for (id, payload) in [("a", "\"é\""), ("b", "\"😀\""), ("c", "1")] {
-            conn.insert_event(&SessionEvent { payload: json(payload), ..event(id, "one", 1) }).unwrap();
+            conn.insert_event(&with!(event(id, "one", 1), payload: json(payload))).unwrap();
         }
         conn.update_session(&session("empty")).unwrap();
         conn.insert_event(&event("d", "odd", 1)).unwrap();
@@ -139,7 +139,7 @@ fn an_export_is_the_same_from_any_encoding_and_into_any() {
         let db = TempDb::new();
         let mut conn = migrated(&db, encoding);
         for (place, id) in IN_ORDER.iter().rev().enumerate() {
-            conn.update_session(&SessionRecord { agent: id.to_string(), ..session(id) }).unwrap();
+            conn.update_session(&with!(session(id), agent: id.to_string())).unwrap();
             conn.insert_event(&event(&format!("{id}{place}"), id, 1)).unwrap();
         }
         let store = SessionStore::open(db.path()).unwrap();
@@ -219,7 +219,7 @@ fn sessions_of_several_times_are_walked_in_any_encoding() {
         let db = TempDb::new();
         let mut conn = migrated(&db, encoding);
         for (place, id) in ["b", "Ā", "a", "é", "z"].into_iter().enumerate() {
-            conn.update_session(&SessionRecord { created_at: millis(place as i64 / 2), ..session(id) }).unwrap();
+            conn.update_session(&with!(session(id), created_at: millis(place as i64 / 2))).unwrap();
         }
         db.plain().execute_batch("UPDATE sessions SET created_at = 0.5 WHERE id IN ('b', 'z')").unwrap();
         for limit in 1..6 {

@@ -2,8 +2,7 @@
 
 use agent_session_store::diesel::SqliteConnection;
 use agent_session_store::{
-    CheckReport, DuplicateIndex, Error, PruneRequest, SessionEvent, SessionPersistDriver, SessionStats, SessionStore,
-    Stats,
+    CheckReport, DuplicateIndex, Error, PruneRequest, SessionPersistDriver, SessionStats, SessionStore, Stats,
 };
 
 use crate::common::{TempDb, event, json, millis, session, value};
@@ -17,7 +16,7 @@ fn filled() -> (TempDb, SqliteConnection) {
     }
     for (id, session, index) in [("e1", "one", 1), ("e2", "one", 2), ("e3", "two", 1)] {
         let event = event(id, session, index);
-        conn.insert_event(&SessionEvent { payload: json("\"é\""), ..event }).unwrap();
+        conn.insert_event(&with!(event, payload: json("\"é\""))).unwrap();
     }
     (db, conn)
 }

@@ -21,7 +21,7 @@ const EVENT: &str = concat!(
 );
 
 fn bare() -> SessionRecord {
-    SessionRecord { created_at: millis(0), ..bare_session("one") }
+    with!(bare_session("one"), created_at: millis(0))
 }
 
 fn read(text: &str) -> SessionRecord {
@@ -49,13 +49,13 @@ fn absent_fields_are_left_out() {
 fn an_event_has_the_reference_drivers_fields() {
     assert_eq!(serde_json::to_string(&event("e1", "one", 1)).unwrap(), EVENT);
     assert_eq!(serde_json::from_str::<SessionEvent>(EVENT).unwrap(), event("e1", "one", 1));
-    let agent = SessionEvent { sender: Sender::Agent, ..event("e1", "one", 1) };
+    let agent = with!(event("e1", "one", 1), sender: Sender::Agent);
     assert_eq!(serde_json::to_string(&agent).unwrap(), EVENT.replace("\"client\"", "\"agent\""));
 }
 
 #[test]
 fn modes_null_is_not_modes_absent() {
-    let null = SessionRecord { modes: Some(json("null")), ..bare() };
+    let null = with!(bare(), modes: Some(json("null")));
     let text = bare_with(r#""modes":null"#);
     assert_eq!(serde_json::to_string(&null).unwrap(), text);
     assert_eq!(read(&text), null);
@@ -102,16 +102,11 @@ fn a_fraction_of_a_millisecond_is_accepted_and_floored() {
 #[test]
 fn json_inside_is_not_touched() {
     for inside in [r#"{"b":1,"a":2,"b":3}"#, "1.0", "1e+21", "12345678901234567000", r#""\ud83d\u2028""#, "[1 , 2]"] {
-        let record = SessionRecord {
-            session_init: Some(json(inside)),
-            config_options: Some(json(inside)),
-            modes: Some(json(inside)),
-            ..bare()
-        };
+        let record = with!(bare(), session_init: Some(json(inside)), config_options: Some(json(inside)), modes: Some(json(inside)));
         let text = serde_json::to_string(&record).unwrap();
         assert_eq!(text.matches(inside).count(), 3, "{inside}");
         assert_eq!(read(&text), record);
-        let event = SessionEvent { payload: json(inside), ..event("e1", "one", 1) };
+        let event = with!(event("e1", "one", 1), payload: json(inside));
         let text = serde_json::to_string(&event).unwrap();
         assert!(text.ends_with(&format!("\"payload\":{inside}}}")), "{text}");
         assert_eq!(serde_json::from_str::<SessionEvent>(&text).unwrap(), event);

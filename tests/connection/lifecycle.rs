@@ -2,7 +2,7 @@
 
 use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::diesel::{Connection, SqliteConnection};
-use agent_session_store::{Error, ListEventsRequest, SessionEvent, SessionPersistDriver, SessionRecord, SessionStore};
+use agent_session_store::{Error, ListEventsRequest, SessionPersistDriver, SessionStore};
 
 use crate::common::{TempDb, event, json, millis, new_event, rows, session};
 
@@ -11,7 +11,7 @@ fn filled() -> TempDb {
     let db = TempDb::ours();
     let mut conn = db.connect();
     for id in ["one", "two", "empty"] {
-        conn.update_session(&SessionRecord { destroyed_at: None, ..session(id) }).unwrap();
+        conn.update_session(&with!(session(id), destroyed_at: None)).unwrap();
     }
     for id in ["one", "two", "nobody"] {
         for index in 1..=3 {
@@ -120,14 +120,14 @@ fn a_fork_is_a_copy_under_new_ids() {
     let db = filled();
     let mut conn = db.connect();
     let before = db.tables();
-    let new = SessionRecord { agent: "codex".to_owned(), modes: Some(json("null")), ..session("fork") };
+    let new = with!(session("fork"), agent: "codex".to_owned(), modes: Some(json("null")));
     assert_eq!(conn.fork_session("one", None, &new).unwrap(), 3);
     assert_eq!(conn.get_session("fork").unwrap(), Some(new));
     let copies = conn.list_events(&ListEventsRequest::new("fork")).unwrap().items;
     let originals = conn.list_events(&ListEventsRequest::new("one")).unwrap().items;
     for (copy, original) in copies.iter().zip(&originals) {
         let (id, session_id) = (format!("fork:{}", original.id), "fork".to_owned());
-        assert_eq!(*copy, SessionEvent { id, session_id, ..original.clone() });
+        assert_eq!(*copy, with!(original.clone(), id: id, session_id: session_id));
     }
     // What was there is as it was.
     conn.delete_session("fork").unwrap();

@@ -1,6 +1,7 @@
 //! The verbs on a Diesel connection: what they store, return, refuse and cost.
 #![expect(clippy::unwrap_used, reason = "a test says what it expects")]
 
+#[macro_use]
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../fuzz/mod.rs"]

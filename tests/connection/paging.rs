@@ -74,7 +74,7 @@ fn the_first_key_goes_before_the_id() {
     let mut conn = db.connect();
     for (place, id) in ["z", "b", "a"].into_iter().enumerate() {
         conn.insert_event(&event(id, "one", place as i64 * 10)).unwrap();
-        conn.update_session(&SessionRecord { created_at: millis(place as i64 * 10), ..session(id) }).unwrap();
+        conn.update_session(&with!(session(id), created_at: millis(place as i64 * 10))).unwrap();
     }
     assert_eq!(walk_events(&mut conn, "one", 1, |_, _| ()), ["z", "b", "a"]);
     assert_eq!(walk_sessions(&mut conn, 1), ["z", "b", "a"]);
@@ -253,7 +253,7 @@ fn a_broken_row_stops_its_own_page_and_no_other() {
     for place in 0..4 {
         conn.insert_event(&event(&format!("one-{place}"), "one", place)).unwrap();
         conn.insert_event(&event(&format!("two-{place}"), "two", place)).unwrap();
-        conn.update_session(&SessionRecord { created_at: millis(place), ..session(&place.to_string()) }).unwrap();
+        conn.update_session(&with!(session(&place.to_string()), created_at: millis(place))).unwrap();
     }
     db.plain().execute("UPDATE events SET sender = 'nobody' WHERE id = 'one-2'", []).unwrap();
     db.plain().execute("UPDATE sessions SET modes_json = '{' WHERE id = '2'", []).unwrap();
@@ -338,7 +338,7 @@ proptest! {
         let mut expected: Vec<(String, i64, String)> = Vec::new();
         for (session, key, id) in rows {
             let session = format!("session-{session}");
-            conn.insert_event(&SessionEvent { event_index: key, ..event(&id, &session, 0) })
+            conn.insert_event(&with!(event(&id, &session, 0), event_index: key))
                 .map_err(|error| TestCaseError::fail(error.to_string()))?;
             expected.retain(|(_, _, earlier)| *earlier != id);
             expected.push((session, key, id));

@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use agent_session_store::diesel::Connection;
 use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::{
-    Done, Error, ListEventsRequest, PruneReport, PruneRequest, SessionEvent, SessionPersistDriver, SessionRecord,
-    SessionStore,
+    Done, Error, ListEventsRequest, PruneReport, PruneRequest, SessionPersistDriver, SessionStore,
 };
 use proptest::prelude::*;
 
@@ -25,14 +24,14 @@ fn filled() -> TempDb {
     let mut conn = db.connect();
     for (id, created_at, destroyed_at, events) in [("a", 10, Some(15), 1), ("b", 20, Some(40), 2), ("c", 30, None, 3)] {
         let (created_at, destroyed_at) = (millis(created_at), destroyed_at.map(millis));
-        conn.update_session(&SessionRecord { created_at, destroyed_at, ..session(id) }).unwrap();
+        conn.update_session(&with!(session(id), created_at: created_at, destroyed_at: destroyed_at)).unwrap();
         for index in 1..=events {
             conn.insert_event(&event(&format!("{id}{index}"), id, index)).unwrap();
         }
     }
     for index in 1..=2 {
         let created_at = millis(index * 10);
-        conn.insert_event(&SessionEvent { created_at, ..event(&format!("x{index}"), "x", index) }).unwrap();
+        conn.insert_event(&with!(event(&format!("x{index}"), "x", index), created_at: created_at)).unwrap();
     }
     db
 }
@@ -123,13 +122,13 @@ proptest! {
         for (id, created_at, destroyed_at) in sessions {
             let id = format!("s{id}");
             let times = (millis(created_at), destroyed_at.map(millis));
-            conn.update_session(&SessionRecord { created_at: times.0, destroyed_at: times.1, ..session(&id) }).unwrap();
+            conn.update_session(&with!(session(&id), created_at: times.0, destroyed_at: times.1)).unwrap();
             model.insert(id, (created_at, destroyed_at));
         }
         let mut all = Vec::new();
         for (place, (session, index, created_at)) in events.into_iter().enumerate() {
             let (id, session) = (format!("{place:02}"), format!("s{session}"));
-            conn.insert_event(&SessionEvent { created_at: millis(created_at), ..event(&id, &session, index) }).unwrap();
+            conn.insert_event(&with!(event(&id, &session, index), created_at: millis(created_at))).unwrap();
             all.push((session, index, id, created_at));
         }
         let mut request = PruneRequest::new();

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::diesel::{Connection, SqliteConnection};
-use agent_session_store::{
-    Done, Error, PruneReport, PruneRequest, Result, SessionPersistDriver, SessionRecord, SessionStore,
-};
+use agent_session_store::{Done, Error, PruneReport, PruneRequest, Result, SessionPersistDriver, SessionStore};
 
 use crate::common::instrumentation::Watch;
 use crate::common::locks::{connection_locked_before, store_locked_before};
@@ -281,7 +279,7 @@ fn in_a_transaction_it_is_all_or_nothing() {
     };
     conn.batch_execute(&stop("old.id = '2-900'", "ABORT")).unwrap();
     let result: Result<()> = conn.transaction(|conn| {
-        conn.update_session(&SessionRecord { destroyed_at: None, ..session("host's own") })?;
+        conn.update_session(&with!(session("host's own"), destroyed_at: None))?;
         let error = conn.prune(&everything()).unwrap_err();
         assert!(matches!(error, Error::Database { .. }), "{error}");
         assert_eq!(conn.stats()?.events, 2_400);
@@ -293,7 +291,7 @@ fn in_a_transaction_it_is_all_or_nothing() {
     // One that ends the transaction takes the caller's part with it, and the connection is usable.
     conn.batch_execute(&stop("old.id = '2-900'", "ROLLBACK")).unwrap();
     let result: Result<PruneReport> = conn.transaction(|conn| {
-        conn.update_session(&SessionRecord { destroyed_at: None, ..session("another") })?;
+        conn.update_session(&with!(session("another"), destroyed_at: None))?;
         conn.prune(&everything())
     });
     assert!(matches!(result, Err(Error::Database { .. })), "{result:?}");

@@ -29,7 +29,7 @@ pub(super) fn filled() -> TempDb {
     let mut conn = db.connect();
     for (place, id) in ["one", "two"].into_iter().enumerate() {
         let created_at = millis(place as i64);
-        conn.update_session(&SessionRecord { created_at, agent: id.to_owned(), ..session(id) }).unwrap();
+        conn.update_session(&with!(session(id), created_at: created_at, agent: id.to_owned())).unwrap();
     }
     for id in ["one", "two", "nobody"] {
         for index in 1..=2 {
@@ -44,9 +44,11 @@ fn the_lines_are_these() {
     let db = TempDb::ours();
     let mut conn = db.connect();
     let (created_at, destroyed_at) = (millis(1), None);
-    conn.update_session(&SessionRecord { created_at, destroyed_at, modes: Some(json("null")), ..session("s") })
-        .unwrap();
-    conn.insert_event(&SessionEvent { payload: json("{\n \"a\": \"\\ud83d\" }"), ..event("e", "s", 1) }).unwrap();
+    conn.update_session(
+        &with!(session("s"), created_at: created_at, destroyed_at: destroyed_at, modes: Some(json("null"))),
+    )
+    .unwrap();
+    conn.insert_event(&with!(event("e", "s", 1), payload: json("{\n \"a\": \"\\ud83d\" }"))).unwrap();
     assert_eq!(
         exported(&db, &Selection::all()),
         [
@@ -121,17 +123,10 @@ proptest! {
         let ids: Vec<String> = ids.into_iter().collect();
         for (id, (texts, created_at, destroyed_at, session_init, config_options, modes)) in ids.iter().zip(sessions) {
             let (agent, agent_session_id, last_connection_id, sandbox_id) = texts;
-            conn.update_session(&SessionRecord {
-                id: id.clone(), agent, agent_session_id, last_connection_id, created_at: millis(created_at),
-                destroyed_at: destroyed_at.map(millis), sandbox_id, session_init, config_options, modes,
-            }).unwrap();
+            conn.update_session(&with!(SessionRecord::new(id.clone(), agent, agent_session_id, last_connection_id, millis(created_at)), destroyed_at: destroyed_at.map(millis), sandbox_id: sandbox_id, session_init: session_init, config_options: config_options, modes: modes)).unwrap();
         }
         for (place, (session, text, event_index, created_at, is_client, payload)) in events.into_iter().enumerate() {
-            conn.insert_event(&SessionEvent {
-                id: format!("{text}{place}"), event_index, session_id: ids[session].clone(),
-                created_at: millis(created_at), connection_id: text,
-                sender: if is_client { Sender::Client } else { Sender::Agent }, payload,
-            }).unwrap();
+            conn.insert_event(&SessionEvent::new(format!("{text}{place}"), event_index, ids[session].clone(), millis(created_at), text, if is_client { Sender::Client } else { Sender::Agent }, payload)).unwrap();
         }
         let lines = exported(&db, &Selection::all());
         let copy = imported(&lines);
@@ -185,8 +180,8 @@ fn an_import_overwrites_its_rows_and_leaves_the_others() {
     let lines = exported(&db, &Selection::session("one"));
     let other = TempDb::ours();
     let mut conn = other.connect();
-    conn.update_session(&SessionRecord { agent: "codex".to_owned(), ..session("one") }).unwrap();
-    conn.insert_event(&SessionEvent { connection_id: "old".to_owned(), ..event("one-1", "one", 9) }).unwrap();
+    conn.update_session(&with!(session("one"), agent: "codex".to_owned())).unwrap();
+    conn.insert_event(&with!(event("one-1", "one", 9), connection_id: "old".to_owned())).unwrap();
     conn.insert_event(&event("more", "one", 3)).unwrap();
     conn.insert_event(&event("else", "else", 1)).unwrap();
     conn.import(lines.as_bytes()).unwrap();

@@ -196,7 +196,7 @@ pub(super) fn ten(broken: &str) -> (TempDb, SqliteConnection) {
     let all: Vec<_> = (0..10).map(|place| event(&format!("e{place}"), "one", place)).collect();
     conn.insert_events(&all).unwrap();
     for (place, id) in ["one", "two", "three", "four"].into_iter().enumerate() {
-        conn.update_session(&SessionRecord { created_at: millis(place as i64), ..session(id) }).unwrap();
+        conn.update_session(&with!(session(id), created_at: millis(place as i64))).unwrap();
     }
     db.plain().execute_batch(&format!("UPDATE events SET sender = 'nobody' WHERE id IN ({broken})")).unwrap();
     (db, conn)

@@ -67,13 +67,7 @@ fn a_session_comes_back_as_it_was_stored() {
 fn updating_a_session_overwrites_every_column_also_with_null() {
     let db = TempDb::ours();
     let mut conn = db.connect();
-    let other = SessionRecord {
-        agent: "codex".to_owned(),
-        agent_session_id: "other".to_owned(),
-        last_connection_id: "connection-2".to_owned(),
-        created_at: millis(-1),
-        ..bare("one")
-    };
+    let other = with!(bare("one"), agent: "codex".to_owned(), agent_session_id: "other".to_owned(), last_connection_id: "connection-2".to_owned(), created_at: millis(-1));
     for record in [session("one"), other, session("one"), bare("one")] {
         conn.update_session(&record).unwrap();
         assert_eq!(stored(&mut conn, "one"), record);
@@ -88,25 +82,19 @@ fn json_null_is_absent_for_two_fields_and_a_state_of_its_own_for_modes() {
     let db = TempDb::ours();
     let mut conn = db.connect();
     for null in ["null", " null\n"] {
-        let record = SessionRecord {
-            session_init: Some(json(null)),
-            config_options: Some(json(null)),
-            modes: Some(json(null)),
-            ..bare("one")
-        };
+        let record = with!(bare("one"), session_init: Some(json(null)), config_options: Some(json(null)), modes: Some(json(null)));
         conn.update_session(&record).unwrap();
         assert_eq!(column(&db, "session_init_json", "sessions"), "NULL");
         assert_eq!(column(&db, "config_options_json", "sessions"), "NULL");
-        assert_eq!(stored(&mut conn, "one"), SessionRecord { modes: Some(json(null)), ..bare("one") });
+        assert_eq!(stored(&mut conn, "one"), with!(bare("one"), modes: Some(json(null))));
     }
     for modes in [None, Some(json("null")), Some(json("{}")), Some(json("[]")), Some(json(r#"{"currentModeId":"a"}"#))]
     {
-        let record = SessionRecord { modes, ..bare("one") };
+        let record = with!(bare("one"), modes: modes);
         conn.update_session(&record).unwrap();
         assert_eq!(stored(&mut conn, "one"), record);
     }
-    let not_null =
-        SessionRecord { session_init: Some(json(r#""null""#)), config_options: Some(json("[null]")), ..bare("one") };
+    let not_null = with!(bare("one"), session_init: Some(json(r#""null""#)), config_options: Some(json("[null]")));
     conn.update_session(&not_null).unwrap();
     assert_eq!(stored(&mut conn, "one"), not_null);
 }
@@ -116,14 +104,9 @@ fn json_comes_back_byte_for_byte() {
     let db = TempDb::ours();
     let mut conn = db.connect();
     for text in JSON_TEXTS {
-        let record = SessionRecord {
-            session_init: Some(json(text)),
-            config_options: Some(json(text)),
-            modes: Some(json(text)),
-            ..bare("one")
-        };
+        let record = with!(bare("one"), session_init: Some(json(text)), config_options: Some(json(text)), modes: Some(json(text)));
         conn.update_session(&record).unwrap();
-        let event = SessionEvent { payload: json(text), ..event("one", "one", 1) };
+        let event = with!(event("one", "one", 1), payload: json(text));
         conn.insert_event(&event).unwrap();
 
         let found = stored(&mut conn, "one");
@@ -134,7 +117,7 @@ fn json_comes_back_byte_for_byte() {
         // The same bytes lie in the file.
         assert_eq!(value::<String>(&db.plain(), "SELECT payload_json FROM events"), *text);
     }
-    let null = SessionEvent { payload: json("null"), ..event("one", "one", 1) };
+    let null = with!(event("one", "one", 1), payload: json("null"));
     conn.insert_event(&null).unwrap();
     assert_eq!(events(&mut conn, "one"), [null]);
 }
@@ -145,8 +128,8 @@ fn parts_of_a_millisecond_are_dropped_also_before_1970() {
     let mut conn = db.connect();
     for (micros, whole) in [(1_700_000_000_123_999, 1_700_000_000_123), (1_999, 1), (0, 0), (-1, -1), (-1_001, -2)] {
         let fine = chrono::DateTime::from_timestamp_micros(micros).unwrap();
-        conn.update_session(&SessionRecord { created_at: fine, destroyed_at: Some(fine), ..session("one") }).unwrap();
-        conn.insert_event(&SessionEvent { created_at: fine, ..event("one", "one", 1) }).unwrap();
+        conn.update_session(&with!(session("one"), created_at: fine, destroyed_at: Some(fine))).unwrap();
+        conn.insert_event(&with!(event("one", "one", 1), created_at: fine)).unwrap();
         let found = stored(&mut conn, "one");
         assert_eq!((found.created_at, found.destroyed_at), (millis(whole), Some(millis(whole))));
         assert_eq!(events(&mut conn, "one")[0].created_at, millis(whole));
@@ -176,13 +159,13 @@ fn times_and_indexes_beyond_32_bits_are_kept() {
     let mut conn = db.connect();
     for value in [i64::MIN, i64::from(i32::MAX) + 1, i64::MAX] {
         let event = event("one", "one", 0);
-        let event = SessionEvent { event_index: value, ..event };
+        let event = with!(event, event_index: value);
         conn.insert_event(&event).unwrap();
         assert_eq!(events(&mut conn, "one"), [event]);
     }
     for time in [chrono::DateTime::<chrono::Utc>::MIN_UTC, chrono::DateTime::<chrono::Utc>::MAX_UTC] {
         let time = millis(time.timestamp_millis());
-        let record = SessionRecord { created_at: time, destroyed_at: Some(time), ..session("one") };
+        let record = with!(session("one"), created_at: time, destroyed_at: Some(time));
         conn.update_session(&record).unwrap();
         assert_eq!(stored(&mut conn, "one"), record);
     }
@@ -193,15 +176,9 @@ fn any_text_is_an_id() {
     let db = TempDb::ours();
     let mut conn = db.connect();
     for id in IDS {
-        let record = SessionRecord {
-            agent: (*id).to_owned(),
-            agent_session_id: (*id).to_owned(),
-            last_connection_id: (*id).to_owned(),
-            sandbox_id: Some((*id).to_owned()),
-            ..session(id)
-        };
+        let record = with!(session(id), agent: (*id).to_owned(), agent_session_id: (*id).to_owned(), last_connection_id: (*id).to_owned(), sandbox_id: Some((*id).to_owned()));
         conn.update_session(&record).unwrap();
-        let event = SessionEvent { connection_id: (*id).to_owned(), ..event(id, id, 1) };
+        let event = with!(event(id, id, 1), connection_id: (*id).to_owned());
         conn.insert_event(&event).unwrap();
         assert_eq!(stored(&mut conn, id), record, "{id:?}");
         assert_eq!(events(&mut conn, id), [event], "{id:?}");
@@ -227,15 +204,7 @@ fn events_may_come_before_their_session() {
 fn inserting_an_event_again_overwrites_every_column() {
     let db = TempDb::ours();
     let mut conn = db.connect();
-    let changed = SessionEvent {
-        event_index: -7,
-        session_id: "two".to_owned(),
-        created_at: millis(5),
-        connection_id: "connection-2".to_owned(),
-        sender: Sender::Agent,
-        payload: json("[]"),
-        ..event("e1", "one", 1)
-    };
+    let changed = with!(event("e1", "one", 1), event_index: -7, session_id: "two".to_owned(), created_at: millis(5), connection_id: "connection-2".to_owned(), sender: Sender::Agent, payload: json("[]"));
     conn.insert_event(&event("e1", "one", 1)).unwrap();
     conn.insert_event(&changed).unwrap();
     assert_eq!(events(&mut conn, "one"), []);
@@ -247,7 +216,7 @@ fn a_sender_is_a_word() {
     let db = TempDb::ours();
     let mut conn = db.connect();
     for (sender, word) in [(Sender::Client, "client"), (Sender::Agent, "agent")] {
-        let event = SessionEvent { sender, ..event("e1", "one", 1) };
+        let event = with!(event("e1", "one", 1), sender: sender);
         conn.insert_event(&event).unwrap();
         assert_eq!(events(&mut conn, "one"), [event]);
         assert_eq!(value::<String>(&db.plain(), "SELECT sender FROM events"), word);

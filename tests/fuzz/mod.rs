@@ -75,30 +75,19 @@ fn empty(conn: &mut SqliteConnection) {
 }
 
 fn session(id: &str, created_at: i64) -> SessionRecord {
-    SessionRecord {
-        id: id.to_owned(),
-        agent: "claude".to_owned(),
-        agent_session_id: "a".to_owned(),
-        last_connection_id: "c".to_owned(),
-        created_at: chrono::DateTime::from_timestamp_millis(created_at).unwrap(),
-        destroyed_at: None,
-        sandbox_id: None,
-        session_init: Some(Json::parse("{}").unwrap()),
-        config_options: None,
-        modes: None,
-    }
+    with!(SessionRecord::new(id, "claude", "a", "c", chrono::DateTime::from_timestamp_millis(created_at).unwrap()), session_init: Some(Json::parse("{}").unwrap()))
 }
 
 fn event(id: &str, session_id: &str, event_index: i64) -> SessionEvent {
-    SessionEvent {
-        id: id.to_owned(),
+    SessionEvent::new(
+        id,
         event_index,
-        session_id: session_id.to_owned(),
-        created_at: Default::default(),
-        connection_id: "c".to_owned(),
-        sender: Sender::Agent,
-        payload: Json::parse(format!("[{event_index}]")).unwrap(),
-    }
+        session_id,
+        Default::default(),
+        "c",
+        Sender::Agent,
+        Json::parse(format!("[{event_index}]")).unwrap(),
+    )
 }
 
 fn exported(conn: &mut SqliteConnection) -> Result<Vec<u8>, Error> {

@@ -216,5 +216,5 @@ fn records_are_written_by_the_applications_own_queries() {
     let found: SessionEvent = events::table.find("e1").select(SessionEvent::as_select()).first(&mut conn).unwrap();
     assert_eq!(found, event("e1", "one", 1));
     diesel::update(sessions::table.find("one")).set(sessions::sandbox_id.eq(None::<&str>)).execute(&mut conn).unwrap();
-    assert_eq!(conn.get_session("one").unwrap(), Some(SessionRecord { sandbox_id: None, ..session("one") }));
+    assert_eq!(conn.get_session("one").unwrap(), Some(with!(session("one"), sandbox_id: None)));
 }

@@ -2,6 +2,7 @@
 //! that is called; and the structure of the source, for whoever works on it.
 #![expect(clippy::unwrap_used, reason = "a test says what it expects")]
 
+#[macro_use]
 #[path = "../common/mod.rs"]
 mod common;
 

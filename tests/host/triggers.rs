@@ -4,7 +4,7 @@
 use std::thread;
 
 use agent_session_store::diesel::connection::SimpleConnection;
-use agent_session_store::{Error, ListEventsRequest, Selection, SessionPersistDriver, SessionRecord, SessionStore};
+use agent_session_store::{Error, ListEventsRequest, Selection, SessionPersistDriver, SessionStore};
 
 use crate::common::model::Model;
 use crate::common::samples::placed;
@@ -131,7 +131,7 @@ fn call_all(store: &mut impl SessionPersistDriver, caller: usize, calls: usize) 
                 }
             }
             13 => {
-                let record = SessionRecord { agent: kind.to_owned(), ..session(&format!("marked-{caller}-{call}")) };
+                let record = with!(session(&format!("marked-{caller}-{call}")), agent: kind.to_owned());
                 store.update_session(&record).unwrap();
                 let marked = store.destroy_session(&record.id, millis(5));
                 let destroyed_at = (fate(kind) == Fate::Done).then(|| millis(5)).or(record.destroyed_at);
@@ -139,10 +139,10 @@ fn call_all(store: &mut impl SessionPersistDriver, caller: usize, calls: usize) 
                     Fate::Refused => assert!(marked.is_err(), "{context}"),
                     fate => assert_eq!(marked.unwrap(), fate == Fate::Done, "{context}"),
                 }
-                model.sessions.insert(record.id.clone(), SessionRecord { destroyed_at, ..record });
+                model.sessions.insert(record.id.clone(), with!(record, destroyed_at: destroyed_at));
             }
             _ => {
-                let record = SessionRecord { agent: kind.to_owned(), ..session(&format!("kept-{caller}-{call}")) };
+                let record = with!(session(&format!("kept-{caller}-{call}")), agent: kind.to_owned());
                 store.update_session(&record).unwrap();
                 let event = event(&id(0), &record.id, index);
                 store.insert_event(&event).unwrap();
@@ -229,7 +229,7 @@ fn an_import_stops_where_a_trigger_ends_its_transaction() {
         let mut conn = source.connect();
         for (number, id) in ["a", &format!("{kind}-1"), "z"].into_iter().enumerate() {
             let created_at = millis(number as i64);
-            conn.update_session(&SessionRecord { created_at, ..session(id) }).unwrap();
+            conn.update_session(&with!(session(id), created_at: created_at)).unwrap();
             conn.insert_events(&[1, 2].map(|index| event(&format!("{number}-{index}"), id, index))).unwrap();
         }
         let mut lines = Vec::new();

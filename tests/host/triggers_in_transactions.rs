@@ -3,7 +3,7 @@
 
 use agent_session_store::diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use agent_session_store::diesel::{Connection, SqliteConnection};
-use agent_session_store::{Error, SessionPersistDriver, SessionRecord};
+use agent_session_store::{Error, SessionPersistDriver};
 
 use super::triggers::{Fate, KINDS, fate, triggers};
 use crate::common::{TempDb, event, millis, new_event, session};
@@ -28,7 +28,7 @@ const VERBS: [Verb; 7] = [
     |conn, kind| conn.destroy_session(kind, millis(1)).map(drop),
     |conn, kind| conn.delete_session(kind).map(drop),
     |conn, kind| {
-        let record = SessionRecord { agent: kind.to_owned(), ..session(kind) };
+        let record = with!(session(kind), agent: kind.to_owned());
         conn.update_session(&record)
     },
 ];
@@ -42,7 +42,7 @@ fn prepared() -> (TempDb, Vec<Vec<String>>) {
     conn.batch_execute(&triggers()).unwrap();
     conn.insert_event(&event("s1", "source", 1)).unwrap();
     for (kind, _) in KINDS {
-        conn.update_session(&SessionRecord { agent: kind.to_owned(), ..session(kind) }).unwrap();
+        conn.update_session(&with!(session(kind), agent: kind.to_owned())).unwrap();
     }
     let stored = db.tables().concat();
     (db, stored)

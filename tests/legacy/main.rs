@@ -1,6 +1,7 @@
 //! Bringing a file of any shape up to date, whatever it holds and whatever happens meanwhile.
 #![expect(clippy::unwrap_used, reason = "a test says what it expects")]
 
+#[macro_use]
 #[path = "../common/mod.rs"]
 mod common;
 

@@ -9,7 +9,7 @@ use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::diesel::prelude::*;
 use agent_session_store::diesel::{self, PgConnection, sql_types};
 use agent_session_store::{
-    Error, ListEventsRequest, NewEvent, PruneRequest, Result, SessionEvent, SessionPersistDriver, SessionStore,
+    Error, ListEventsRequest, NewEvent, PruneRequest, Result, SessionPersistDriver, SessionStore,
 };
 
 use crate::common::process::{Process, child, say, task};
@@ -413,7 +413,7 @@ fn the_events_are_what_counts() {
 fn the_greatest_index_is_the_last() {
     let Some(db) = PgDb::ours() else { return };
     let mut conn = db.connect();
-    conn.insert_event(&SessionEvent { event_index: i64::MAX - 1, ..event("last", "one", 1) }).unwrap();
+    conn.insert_event(&with!(event("last", "one", 1), event_index: i64::MAX - 1)).unwrap();
     assert_eq!(conn.append_events("one", &[new_event("a")]).unwrap(), [i64::MAX]);
     let full = conn.append_events("one", &[new_event("b")]);
     assert!(matches!(full, Err(Error::IndexesExhausted { .. })), "{full:?}");
@@ -455,9 +455,9 @@ fn a_retry_on_jsonb_is_recognised() {
     let Some(db) = PgDb::fixture("postgres-0.4.sql") else { return };
     let mut conn = db.connect();
     agent_session_store::migrate(&mut conn).unwrap();
-    let first = NewEvent { payload: json(r#"{"b":1, "a": [1.0]}"#), ..new_event("a") };
+    let first = with!(new_event("a"), payload: json(r#"{"b":1, "a": [1.0]}"#));
     assert_eq!(conn.append_events("one", std::slice::from_ref(&first)).unwrap(), [1]);
     assert_eq!(conn.append_events("one", &[first, new_event("b")]).unwrap(), [1, 2]);
-    let other = NewEvent { payload: json(r#"{"b":2,"a":[1.0]}"#), ..new_event("a") };
+    let other = with!(new_event("a"), payload: json(r#"{"b":2,"a":[1.0]}"#));
     assert!(matches!(conn.append_events("one", &[other]), Err(Error::EventIdTaken { .. })));
 }

@@ -154,7 +154,7 @@ fn what_the_reference_driver_writes_is_read_here() {
                 assert_same(kind, &columns(&found), &columns(session), 7..10);
             }
             // Written over from here, nothing of the old row stays.
-            let record = SessionRecord { modes: None, destroyed_at: None, ..sessions[0].clone() };
+            let record = with!(sessions[0].clone(), modes: None, destroyed_at: None);
             conn.update_session(&record).unwrap();
             let read = reference.get_session(&record.id).unwrap();
             assert_eq!((&read[5], &read[9]), (&None, &None));
@@ -259,7 +259,7 @@ fn on_our_tables_the_reference_driver_stores_everything() {
     for (kind, can) in [(Kind::Ours, true), (Kind::Theirs, false)] {
         let Some((_db, mut conn, mut reference)) = kind.database(Version::Overwrites) else { return };
         for payload in [r#""\u0000""#, r#"{"half":"\ud83d"}"#] {
-            let event = SessionEvent { payload: json(payload), ..event("e", "one", 1) };
+            let event = with!(event("e", "one", 1), payload: json(payload));
             assert_eq!(reference.try_insert_event(&event).is_ok(), can, "{kind:?}");
             match conn.insert_event(&event) {
                 Ok(()) => assert!(can),

@@ -69,8 +69,7 @@ fn the_models_work_in_queries_of_the_applications_own() {
     diesel::insert_into(sessions::table).values(&one).execute(&mut conn).unwrap();
     conn.update_session(&two).unwrap();
     let first = event("first", "one", 1);
-    let batch =
-        [SessionEvent { payload: json(r#""\ud83d \u0000""#), ..event("second", "one", 2) }, event("third", "two", 1)];
+    let batch = [with!(event("second", "one", 2), payload: json(r#""\ud83d \u0000""#)), event("third", "two", 1)];
     for event in std::iter::once(&first).chain(&batch) {
         diesel::insert_into(events::table).values(event).execute(&mut conn).unwrap();
     }

@@ -4,8 +4,8 @@
 use agent_session_store::diesel::PgConnection;
 use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::{
-    Error, ListEventsRequest, ListSessionsRequest, NewEvent, SessionEvent, SessionPersistDriver, SessionRecord,
-    SessionStore, convert_jsonb, migrate,
+    Error, ListEventsRequest, ListSessionsRequest, SessionEvent, SessionPersistDriver, SessionRecord, SessionStore,
+    convert_jsonb, migrate,
 };
 
 use super::looking::{assert_holds, columns, dump, line, lines};
@@ -44,9 +44,9 @@ fn what_jsonb_cannot_hold_is_refused_in_so_many_words() {
     let store = SessionStore::connect(&db.url()).unwrap();
     let before = dump(&mut db.other(), "public");
     for (payload, words) in REFUSED {
-        let new = NewEvent { payload: json(payload), ..new_event("new") };
-        let stored = SessionEvent { payload: json(payload), ..event("new", "plain", 1) };
-        let record = SessionRecord { modes: Some(json(payload)), ..session("plain") };
+        let new = with!(new_event("new"), payload: json(payload));
+        let stored = with!(event("new", "plain", 1), payload: json(payload));
+        let record = with!(session("plain"), modes: Some(json(payload)));
         assert_not_storable(conn.append_events("plain", &[new_event("before"), new.clone()]), words);
         assert_not_storable(conn.insert_event(&stored), words);
         assert_not_storable(conn.insert_events(&[event("before", "plain", 1), stored.clone()]), words);
@@ -66,7 +66,7 @@ fn what_jsonb_cannot_hold_is_refused_in_so_many_words() {
                 if place % 2 == 0 {
                     store.append_events("beside", &[new_event(&id)]).unwrap();
                 } else {
-                    let refused = NewEvent { payload: json(REFUSED[0].0), ..new_event(&id) };
+                    let refused = with!(new_event(&id), payload: json(REFUSED[0].0));
                     assert_not_storable(store.append_events("beside", &[refused]), REFUSED[0].1);
                 }
             });
@@ -82,7 +82,7 @@ fn a_refusal_inside_the_callers_transaction_ends_only_itself() {
     let Some((_db, mut conn)) = theirs() else { return };
     conn.transaction::<_, Error, _>(|conn| {
         conn.append_events("tx", &[new_event("a")])?;
-        let refused = NewEvent { payload: json(REFUSED[0].0), ..new_event("b") };
+        let refused = with!(new_event("b"), payload: json(REFUSED[0].0));
         assert_not_storable(conn.append_events("tx", &[refused]), REFUSED[0].1);
         assert_eq!(conn.append_events("tx", &[new_event("c")])?, [2]);
         Ok(())
@@ -102,7 +102,7 @@ fn a_retry_finds_its_event_in_whatever_spelling() {
     ];
     let Some((db, mut conn)) = theirs() else { return };
     let store = SessionStore::connect(&db.url()).unwrap();
-    let with = |payload: &str| NewEvent { payload: json(payload), ..new_event("retried") };
+    let with = |payload: &str| with!(new_event("retried"), payload: json(payload));
     assert_eq!(conn.append_events("retry", &[new_event("first"), with(spellings[0])]).unwrap(), [1, 2]);
     for payload in spellings {
         assert_eq!(conn.append_events("retry", &[with(payload)]).unwrap(), [2], "{payload}");
@@ -188,7 +188,7 @@ fn a_conversion_keeps_every_value_and_what_is_declared() {
     assert_eq!(dump(&mut client, "public"), before);
     // From now on nothing is changed on the way.
     let payload = json("{ \"b\":1.0, \"a\":\"\\u0000\", \"a\":\"\\ud83d\" }");
-    conn.append_events("new", &[NewEvent { payload: payload.clone(), ..new_event("exact") }]).unwrap();
+    conn.append_events("new", &[with!(new_event("exact"), payload: payload.clone())]).unwrap();
     assert_eq!(conn.list_events(&ListEventsRequest::new("new")).unwrap().items[0].payload, payload);
 }
 

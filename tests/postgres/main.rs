@@ -2,6 +2,7 @@
 #![cfg(feature = "postgres")]
 #![expect(clippy::unwrap_used, reason = "a test says what it expects")]
 
+#[macro_use]
 #[path = "../common/mod.rs"]
 mod common;
 

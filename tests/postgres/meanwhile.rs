@@ -4,9 +4,7 @@ use std::thread;
 
 use agent_session_store::diesel::PgConnection;
 use agent_session_store::diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
-use agent_session_store::{
-    Error, PruneReport, PruneRequest, Result, SessionPersistDriver, SessionRecord, SessionStore,
-};
+use agent_session_store::{Error, PruneReport, PruneRequest, Result, SessionPersistDriver, SessionStore};
 
 use crate::common::samples::bare_session;
 use crate::common::{PgDb, event, millis, new_event, session};
@@ -31,11 +29,11 @@ fn begun(db: &PgDb) -> PgConnection {
 fn a_session_that_is_taken_up_again_is_not_pruned() {
     let Some(db) = PgDb::ours() else { return };
     let mut conn = db.connect();
-    let ended = SessionRecord { destroyed_at: Some(millis(1)), ..session("one") };
+    let ended = with!(session("one"), destroyed_at: Some(millis(1)));
     conn.update_session(&ended).unwrap();
     conn.append_events("one", &[new_event("a"), new_event("b")]).unwrap();
     let mut first = begun(&db);
-    let reopened = SessionRecord { destroyed_at: None, ..session("one") };
+    let reopened = with!(session("one"), destroyed_at: None);
     first.update_session(&reopened).unwrap();
     let request = PruneRequest::new().destroyed_before(millis(1_000));
     let pruned = while_waiting(&db, first, || conn.prune(&request).unwrap());

@@ -202,9 +202,8 @@ fn every_spelling_is_kept() {
             let id = format!("s{place}");
             let text = Some(json(spelling));
             let not_null = text.clone().filter(|text| text.get().trim() != "null");
-            let record =
-                SessionRecord { session_init: not_null.clone(), config_options: not_null, modes: text, ..session(&id) };
-            driver(&record, &[NewEvent { payload: json(spelling), ..new_event(&id) }]);
+            let record = with!(session(&id), session_init: not_null.clone(), config_options: not_null, modes: text);
+            driver(&record, &[with!(new_event(&id), payload: json(spelling))]);
         }
     };
     let mut sqlite = file.connect();

@@ -5,7 +5,7 @@ use agent_session_store::diesel::connection::{AnsiTransactionManager, SimpleConn
 use agent_session_store::diesel::{Connection, PgConnection};
 use agent_session_store::{
     Cursor, Error, Export, ListEventsRequest, ListPage, ListSessionsRequest, Result, Selection, SessionPersistDriver,
-    SessionRecord, SessionStore,
+    SessionStore,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -48,7 +48,7 @@ fn fill(conn: &mut PgConnection) {
     let all: Vec<_> = (0..10).map(|place| event(&format!("e{place}"), "one", place)).collect();
     conn.insert_events(&all).unwrap();
     for (place, id) in ["one", "two", "three", "four"].into_iter().enumerate() {
-        conn.update_session(&SessionRecord { created_at: millis(place as i64), ..session(id) }).unwrap();
+        conn.update_session(&with!(session(id), created_at: millis(place as i64))).unwrap();
     }
 }
 
@@ -126,7 +126,7 @@ fn the_other_verbs_do_not_mind_or_say_so() {
     assert_eq!(conn.fork_session("one", Some(5), &session("copy")).unwrap(), 6);
     assert_eq!(conn.check().unwrap().undecodable.len(), 2);
     // A retry that meets it cannot tell whether it is the same, and says why.
-    let same = agent_session_store::NewEvent { id: "e3".to_owned(), ..crate::common::new_event("e3") };
+    let same = with!(crate::common::new_event("e3"), id: "e3".to_owned());
     assert!(matches!(conn.append_events("one", &[same]), Err(Error::Decode { .. })));
     // Overwritten, it is sound.
     conn.insert_event(&event("e3", "one", 3)).unwrap();

@@ -1,10 +1,7 @@
 //! Values at the edge: what PostgreSQL cannot hold is refused with an error that says so, and everything else is kept.
 
 use agent_session_store::diesel::prelude::*;
-use agent_session_store::{
-    Error, ListEventsRequest, ListSessionsRequest, NewEvent, SessionEvent, SessionPersistDriver, SessionRecord,
-    SessionStore,
-};
+use agent_session_store::{Error, ListEventsRequest, ListSessionsRequest, SessionPersistDriver, SessionStore};
 
 use super::looking::dump;
 use crate::common::{PgDb, Random, event, json, millis, new_event, session};
@@ -31,23 +28,23 @@ fn nested(depth: usize, open: &str, close: &str) -> String {
 fn refuse_everywhere(driver: &mut impl SessionPersistDriver, text: &str, words: &str) {
     let text = || text.to_owned();
     for record in [
-        SessionRecord { id: text(), ..session("x") },
-        SessionRecord { agent: text(), ..session("x") },
-        SessionRecord { agent_session_id: text(), ..session("x") },
-        SessionRecord { last_connection_id: text(), ..session("x") },
-        SessionRecord { sandbox_id: Some(text()), ..session("x") },
+        with!(session("x"), id: text()),
+        with!(session("x"), agent: text()),
+        with!(session("x"), agent_session_id: text()),
+        with!(session("x"), last_connection_id: text()),
+        with!(session("x"), sandbox_id: Some(text())),
     ] {
         assert_not_storable(driver.update_session(&record), words);
     }
     for odd in [
-        SessionEvent { id: text(), ..event("x", "x", 1) },
-        SessionEvent { session_id: text(), ..event("x", "x", 1) },
-        SessionEvent { connection_id: text(), ..event("x", "x", 1) },
+        with!(event("x", "x", 1), id: text()),
+        with!(event("x", "x", 1), session_id: text()),
+        with!(event("x", "x", 1), connection_id: text()),
     ] {
         assert_not_storable(driver.insert_event(&odd), words);
         assert_not_storable(driver.insert_events(&[event("before", "x", 1), odd]), words);
     }
-    for new in [NewEvent { id: text(), ..new_event("x") }, NewEvent { connection_id: text(), ..new_event("x") }] {
+    for new in [with!(new_event("x"), id: text()), with!(new_event("x"), connection_id: text())] {
         assert_not_storable(driver.append_events("x", &[new_event("before"), new]), words);
     }
     assert_not_storable(driver.append_events(&text(), &[new_event("x")]), words);
@@ -69,13 +66,13 @@ fn a_nul_in_a_text_is_refused() {
     // In the caller's transaction it ends only itself.
     conn.transaction::<_, Error, _>(|conn| {
         conn.append_events("one", &[new_event("a")])?;
-        assert_not_storable(conn.append_events("one", &[NewEvent { id: "\0".to_owned(), ..new_event("x") }]), "NUL");
+        assert_not_storable(conn.append_events("one", &[with!(new_event("x"), id: "\0".to_owned())]), "NUL");
         assert_eq!(conn.append_events("one", &[new_event("b")])?, [2]);
         Ok(())
     })
     .unwrap();
     // As JSON's escape it is a value like any other.
-    let escaped = NewEvent { payload: json(r#""\u0000""#), ..new_event("c") };
+    let escaped = with!(new_event("c"), payload: json(r#""\u0000""#));
     assert_eq!(store.append_events("one", &[escaped]).unwrap(), [3]);
 }
 
@@ -84,10 +81,9 @@ fn json_that_is_nested_too_deeply_is_refused_and_what_is_less_deep_kept() {
     let Some(db) = PgDb::ours() else { return };
     let (mut conn, store) = (db.connect(), SessionStore::connect(&db.url()).unwrap());
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
-        let payload =
-            |depth| NewEvent { payload: json(&nested(depth, open, close)), ..new_event(&format!("{open}{depth}")) };
+        let payload = |depth| with!(new_event(&format!("{open}{depth}")), payload: json(&nested(depth, open, close)));
         let deep = payload(100_000);
-        let record = SessionRecord { modes: Some(deep.payload.clone()), ..session("deep") };
+        let record = with!(session("deep"), modes: Some(deep.payload.clone()));
         assert_not_storable(conn.append_events("deep", std::slice::from_ref(&deep)), "nested more deeply");
         assert_not_storable(store.append_events("deep", std::slice::from_ref(&deep)), "nested more deeply");
         assert_not_storable(conn.update_session(&record), "nested more deeply");
@@ -107,11 +103,8 @@ fn an_id_that_no_index_can_hold_is_refused() {
     let long = noise(12_000);
     let words = "longer than PostgreSQL's indexes can hold";
     assert_not_storable(conn.update_session(&session(&long)), words);
-    assert_not_storable(conn.update_session(&SessionRecord { agent: long.clone(), ..session("one") }), "agent's name");
-    assert_not_storable(
-        store.update_session(&SessionRecord { sandbox_id: Some(long.clone()), ..session("one") }),
-        words,
-    );
+    assert_not_storable(conn.update_session(&with!(session("one"), agent: long.clone())), "agent's name");
+    assert_not_storable(store.update_session(&with!(session("one"), sandbox_id: Some(long.clone()))), words);
     assert_not_storable(conn.insert_event(&event(&long, "one", 1)), words);
     assert_not_storable(conn.append_events("one", &[new_event("before"), new_event(&long)]), words);
     assert_not_storable(conn.append_events(&long, &[new_event("x")]), words);
@@ -136,7 +129,7 @@ fn a_large_payload_is_kept() {
     let Some(db) = PgDb::ours() else { return };
     let (mut conn, store) = (db.connect(), SessionStore::connect(&db.url()).unwrap());
     let payload = json(&format!("\"{}\"", noise(10 << 20)));
-    let large = NewEvent { payload: payload.clone(), ..new_event("large") };
+    let large = with!(new_event("large"), payload: payload.clone());
     assert_eq!(conn.append_events("one", std::slice::from_ref(&large)).unwrap(), [1]);
     assert_eq!(store.append_events("one", &[large, new_event("small")]).unwrap(), [1, 2]);
     let page = store.list_events(&ListEventsRequest::new("one").max_bytes(1 << 20)).unwrap();
@@ -156,9 +149,10 @@ fn extreme_indexes_and_times_are_kept_and_ordered() {
     let indexes = [i64::MIN, -1, 0, 1, i64::MAX];
     let mut events = Vec::new();
     for (place, (index, created_at)) in indexes.into_iter().zip(times).enumerate() {
-        events.push(SessionEvent { created_at, event_index: index, ..event(&format!("e{place}"), "one", 1) });
+        events.push(with!(event(&format!("e{place}"), "one", 1), created_at: created_at, event_index: index));
         let destroyed_at = Some(created_at);
-        conn.update_session(&SessionRecord { created_at, destroyed_at, ..session(&format!("s{place}")) }).unwrap();
+        conn.update_session(&with!(session(&format!("s{place}")), created_at: created_at, destroyed_at: destroyed_at))
+            .unwrap();
     }
     conn.insert_events(&events).unwrap();
     for limit in 1..=5 {
@@ -179,9 +173,9 @@ fn extreme_indexes_and_times_are_kept_and_ordered() {
     let store = SessionStore::connect(&db.url()).unwrap();
     assert!(matches!(store.append_events("one", &[new_event("x")]), Err(Error::IndexesExhausted { .. })));
     // Below zero it goes on as well.
-    conn.insert_event(&SessionEvent { event_index: i64::MIN, ..event("low", "two", 1) }).unwrap();
+    conn.insert_event(&with!(event("low", "two", 1), event_index: i64::MIN)).unwrap();
     assert_eq!(store.append_events("two", &[new_event("next")]).unwrap(), [i64::MIN + 1]);
-    conn.insert_event(&SessionEvent { event_index: i64::MAX - 2, ..event("near", "three", 1) }).unwrap();
+    conn.insert_event(&with!(event("near", "three", 1), event_index: i64::MAX - 2)).unwrap();
     let three = ["a", "b", "c"].map(new_event);
     assert!(matches!(store.append_events("three", &three), Err(Error::IndexesExhausted { .. })));
     assert_eq!(store.append_events("three", &three[..2]).unwrap(), [i64::MAX - 1, i64::MAX]);

@@ -21,9 +21,7 @@ fn file(db: &TempDb) -> (u64, std::time::SystemTime) {
 /// About 100 kB of events, which replace those of the last round.
 fn batch(round: i64) -> Vec<SessionEvent> {
     let payload = |index: i64| Json::new(&format!("{round}-{index}-{}", "x".repeat(1_000))).unwrap();
-    (0..100)
-        .map(|index| SessionEvent { payload: payload(index), ..event(&format!("e{index}"), "one", index) })
-        .collect()
+    (0..100).map(|index| with!(event(&format!("e{index}"), "one", index), payload: payload(index))).collect()
 }
 
 /// Does nothing by itself; the tests below run it in a process of its own.

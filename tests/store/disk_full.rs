@@ -14,7 +14,7 @@ use crate::common::{TempDb, event, event_ids};
 
 fn large(id: &str, index: i64) -> SessionEvent {
     let payload = Json::new(&"x".repeat(2_000)).unwrap();
-    SessionEvent { payload, ..event(id, "large", index) }
+    with!(event(id, "large", index), payload: payload)
 }
 
 /// Has many threads write until each has been refused; returns what was acknowledged, and hands on what was not.

@@ -18,7 +18,7 @@ const EDQUOT: i32 = 122;
 const EIO: i32 = 5;
 
 fn large(id: &str) -> SessionEvent {
-    SessionEvent { payload: Json::new(&"x".repeat(9_000)).unwrap(), ..event(id, "large", 1) }
+    with!(event(id, "large", 1), payload: Json::new(&"x".repeat(9_000)).unwrap())
 }
 
 fn mode(name: &str) -> JournalMode {

@@ -3,7 +3,7 @@
 use agent_session_store::diesel::Connection;
 use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::{
-    Error, Export, FileMaintenance, JournalMode, Json, Selection, SessionEvent, SessionPersistDriver, SessionStore,
+    Error, Export, FileMaintenance, JournalMode, Json, Selection, SessionPersistDriver, SessionStore,
 };
 
 use super::{Case, filled, list_events};
@@ -49,7 +49,7 @@ pub(super) const CASES: &[Case] = &[
             let mut conn = db.connect();
             conn.batch_execute("PRAGMA max_page_count = 1").unwrap();
             let payload = Json::new(&"x".repeat(100_000))?;
-            conn.insert_event(&SessionEvent { payload, ..event("e2", "one", 2) })
+            conn.insert_event(&with!(event("e2", "one", 2), payload: payload))
         },
         is: |error| matches!(error, Error::DiskFull { .. }),
         says: "there is no space left for the database: database or disk is full",

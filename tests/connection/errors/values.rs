@@ -1,8 +1,6 @@
 //! JSON, stored values and cursors that cannot be used.
 
-use agent_session_store::{
-    Cursor, Error, Json, ListEventsRequest, ListSessionsRequest, Result, SessionEvent, SessionPersistDriver,
-};
+use agent_session_store::{Cursor, Error, Json, ListEventsRequest, ListSessionsRequest, Result, SessionPersistDriver};
 
 use super::{Case, filled, list_events, nothing};
 use crate::common::{TempDb, event, json, session};
@@ -29,7 +27,7 @@ pub(super) const CASES: &[Case] = &[
         when: |db| {
             let mut conn = db.connect();
             let payload = Json::parse("{\"method\": session/prompt}")?;
-            conn.insert_event(&SessionEvent { payload, ..event("e2", "one", 2) })
+            conn.insert_event(&with!(event("e2", "one", 2), payload: payload))
         },
         is: |error| matches!(error, Error::InvalidJson { .. }),
         says: "the text is not JSON: expected value at line 1 column 12",

@@ -18,12 +18,12 @@ const REFUSALS: &str = "
 
 fn deep() -> NewEvent {
     let depth = 100_000;
-    NewEvent { payload: Json::parse("[".repeat(depth) + &"]".repeat(depth)).unwrap(), ..new_event("deep") }
+    with!(new_event("deep"), payload: Json::parse("[".repeat(depth) + &"]".repeat(depth)).unwrap())
 }
 
 /// Writes one event, in one of the ways, into a session.
 fn write(store: &SessionStore, way: usize, new: &NewEvent, session: &str, index: i64) -> Result<(), Error> {
-    let event = || agent_session_store::SessionEvent { payload: new.payload.clone(), ..event(&new.id, session, index) };
+    let event = || with!(event(&new.id, session, index), payload: new.payload.clone());
     match way {
         0 => store.append_events(session, std::slice::from_ref(new)).map(drop),
         1 => store.append_events_after(session, index - 1, std::slice::from_ref(new)).map(drop),
@@ -52,11 +52,11 @@ fn a_write_that_fails_fails_alone() {
                     match number {
                         0..4 => drop(refused(new_event(&name), ["trigger", "deferred", "check", "deferred"][way])),
                         4..8 => {
-                            let error = refused(NewEvent { id: format!("NUL\0{name}"), ..new_event("NUL") }, "session");
+                            let error = refused(with!(new_event("NUL"), id: format!("NUL\0{name}")), "session");
                             assert!(matches!(error, Error::NotStorable { .. }), "{error:?}");
                         }
                         8..10 => {
-                            let error = refused(NewEvent { id: format!("deep-{name}"), ..deep() }, "session");
+                            let error = refused(with!(deep(), id: format!("deep-{name}")), "session");
                             assert!(matches!(error, Error::NotStorable { .. }), "{error:?}");
                         }
                         12..14 => {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 use std::thread;
 
-use agent_session_store::{Error, Json, ListEventsRequest, NewEvent, SessionStore};
+use agent_session_store::{Error, Json, ListEventsRequest, SessionStore};
 
 use crate::common::faults::SmallDisk;
 use crate::common::new_event;
@@ -23,7 +23,7 @@ fn fill(store: &SessionStore, name: &str, is_expected: fn(&Error) -> bool) -> Ha
                     let ids = [0, 1, 2].map(|part| format!("{name}-{number}-{index:04}-{part}"));
                     // It takes as much space in the table as it has characters.
                     let payload = Json::new(&"x".repeat(1_900)).unwrap();
-                    let events = ids.clone().map(|id| NewEvent { payload: payload.clone(), ..new_event(&id) });
+                    let events = ids.clone().map(|id| with!(new_event(&id), payload: payload.clone()));
                     match store.append_events(&format!("session-{}", number % 3), &events) {
                         Ok(_) => stored.lock().unwrap().extend(ids),
                         Err(error) => {

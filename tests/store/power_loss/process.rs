@@ -31,11 +31,11 @@ fn new_sample(session: &str, index: i64) -> SessionEvent {
     };
     let text = format!("{session} {index} ").repeat(length / 10 + 1);
     let payload = Json::parse(format!("{{\"text\":\"{text}\"}}")).unwrap();
-    SessionEvent { payload, ..event(&format!("{session}/{index:04}"), session, index) }
+    with!(event(&format!("{session}/{index:04}"), session, index), payload: payload)
 }
 
 pub fn versioned(id: &str, version: i64) -> SessionRecord {
-    SessionRecord { agent: format!("version {version}"), created_at: millis(1_000 + version), ..session(id) }
+    with!(session(id), agent: format!("version {version}"), created_at: millis(1_000 + version))
 }
 
 pub fn open(path: &str, journal_mode: &str, durability: &str) -> SessionStore {
@@ -142,7 +142,7 @@ fn write(store: &SessionStore, path: &str, run: i64) {
     say(&format!("begin delete {session}"));
     assert!(store.delete_session(&session).unwrap());
     say(&format!("ack delete {session}"));
-    let old = SessionRecord { destroyed_at: Some(millis(1)), ..session_of_age(run) };
+    let old = with!(session_of_age(run), destroyed_at: Some(millis(1)));
     store.update_session(&old).unwrap();
     store.insert_event(&sample(&old.id, 1)).unwrap();
     let pruned = PruneRequest::new().destroyed_before(millis(10)).reclaim_space();
