@@ -106,7 +106,7 @@ mod verbs;
 pub use database::convert_jsonb;
 pub use database::{MIGRATIONS, Migrations, migrate};
 pub use driver::{FileMaintenance, SessionPersistDriver};
-pub use error::{Done, Error, Result};
+pub use error::{Done, Error};
 pub use model::cursor::Cursor;
 pub use model::event::{NewEvent, Sender, SessionEvent, UnknownSender};
 pub use model::json::Json;

@@ -10,8 +10,8 @@ use std::thread::{self, Thread};
 
 use agent_session_store::{
     AsyncSessionStore, CheckReport, CheckpointReport, Error, Export, FileMaintenance, Import, ImportSource,
-    ListEventsRequest, ListPage, ListSessionsRequest, NewEvent, Progress, PruneReport, PruneRequest, Result,
-    SessionEvent, SessionPersistDriver, SessionRecord, SessionStats, Stats,
+    ListEventsRequest, ListPage, ListSessionsRequest, NewEvent, Progress, PruneReport, PruneRequest, SessionEvent,
+    SessionPersistDriver, SessionRecord, SessionStats, Stats,
 };
 use chrono::{DateTime, Utc};
 use tokio::runtime::Runtime;
@@ -63,17 +63,17 @@ macro_rules! waited_for {
     ($($verb:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
         impl SessionPersistDriver for Tasks {
             $(
-                fn $verb(&mut self, $($argument: $type),*) -> Result<$answer> {
+                fn $verb(&mut self, $($argument: $type),*) -> Result<$answer, Error> {
                     self.runtime.block_on(self.store.$verb($($argument),*))
                 }
             )*
 
-            fn events(&mut self, request: ListEventsRequest) -> impl Iterator<Item = Result<SessionEvent>> {
+            fn events(&mut self, request: ListEventsRequest) -> impl Iterator<Item = Result<SessionEvent, Error>> {
                 let mut events = self.store.events(request);
                 std::iter::from_fn(move || self.runtime.block_on(events.next()).transpose())
             }
 
-            fn export<'a, W: Write>(&mut self, mut writer: W, export: impl Into<Export<'a>>) -> Result<Progress> {
+            fn export<'a, W: Write>(&mut self, mut writer: W, export: impl Into<Export<'a>>) -> Result<Progress, Error> {
                 let mut export = export.into();
                 // What is called on another thread cannot borrow.
                 let (told, heard) = std::sync::mpsc::channel();
@@ -97,7 +97,7 @@ macro_rules! waited_for {
                 Ok(done)
             }
 
-            fn import<'a>(&mut self, lines: impl ImportSource<'a>) -> Result<Progress> {
+            fn import<'a>(&mut self, lines: impl ImportSource<'a>) -> Result<Progress, Error> {
                 let mut import = lines.into_import();
                 let mut lines = Vec::new();
                 import.reader().read_to_end(&mut lines)?;
@@ -117,15 +117,15 @@ enum Told {
 }
 
 impl FileMaintenance for Tasks {
-    fn reclaim_space(&mut self) -> Result<()> {
+    fn reclaim_space(&mut self) -> Result<(), Error> {
         self.runtime.block_on(self.store.reclaim_space())
     }
 
-    fn checkpoint(&mut self) -> Result<CheckpointReport> {
+    fn checkpoint(&mut self) -> Result<CheckpointReport, Error> {
         self.runtime.block_on(self.store.checkpoint())
     }
 
-    fn backup_to(&mut self, path: impl AsRef<Path>) -> Result<()> {
+    fn backup_to(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         self.runtime.block_on(self.store.backup_to(path.as_ref()))
     }
 }

@@ -3,7 +3,7 @@
 use std::io::BufRead;
 
 use agent_session_store::diesel::connection::SimpleConnection;
-use agent_session_store::{Progress, Result, SessionPersistDriver, SessionStore};
+use agent_session_store::{Error, Progress, SessionPersistDriver, SessionStore};
 
 use crate::common::TempDb;
 
@@ -40,7 +40,7 @@ pub(super) fn told(sessions: u64, events: u64) -> Progress {
     Progress { sessions, events }
 }
 
-pub(super) type Import = Box<dyn FnMut(&mut dyn BufRead) -> Result<Progress>>;
+pub(super) type Import = Box<dyn FnMut(&mut dyn BufRead) -> Result<Progress, Error>>;
 
 /// By a connection and by a store.
 pub(super) fn both(db: &TempDb) -> [Import; 2] {

@@ -4,7 +4,7 @@ use std::io::{BufRead, Read};
 
 use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::diesel::{Connection, SqliteConnection};
-use agent_session_store::{Error, Import, ListEventsRequest, Result, SessionPersistDriver};
+use agent_session_store::{Error, Import, ListEventsRequest, SessionPersistDriver};
 
 use super::import_lines::{LONG, both, large_lines_of, lines_of, migrated, told};
 use crate::common::samples::HEADER;
@@ -106,7 +106,7 @@ fn in_a_transaction_a_session_is_whole_or_not_there() {
     };
     let text = [HEADER, &lines_of("short", 2), &lines_of("long", LONG)].concat();
     conn.batch_execute(&trigger("ABORT")).unwrap();
-    let result: Result<()> = conn.transaction(|conn| {
+    let result: Result<(), Error> = conn.transaction(|conn| {
         conn.update_session(&session("host's own"))?;
         let error = conn.import(text.as_bytes()).unwrap_err();
         let Error::Import { done, line, .. } = error else { panic!("{error}") };
@@ -119,7 +119,7 @@ fn in_a_transaction_a_session_is_whole_or_not_there() {
 
     conn.batch_execute(&trigger("ROLLBACK")).unwrap();
     conn.batch_execute("DELETE FROM events; DELETE FROM sessions").unwrap();
-    let result: Result<()> = conn.transaction(|conn| {
+    let result: Result<(), Error> = conn.transaction(|conn| {
         conn.update_session(&session("host's own"))?;
         let error = conn.import(text.as_bytes()).unwrap_err();
         let Error::Import { done, .. } = error else { panic!("{error}") };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::diesel::{Connection, SqliteConnection};
-use agent_session_store::{Done, Error, PruneReport, PruneRequest, Result, SessionPersistDriver, SessionStore};
+use agent_session_store::{Done, Error, PruneReport, PruneRequest, SessionPersistDriver, SessionStore};
 
 use crate::common::instrumentation::Watch;
 use crate::common::locks::{connection_locked_before, store_locked_before};
@@ -43,7 +43,7 @@ fn everything() -> PruneRequest {
     PruneRequest::new().created_before(far_future()).orphans_before(far_future())
 }
 
-type Prune = Box<dyn FnMut(&PruneRequest) -> Result<PruneReport>>;
+type Prune = Box<dyn FnMut(&PruneRequest) -> Result<PruneReport, Error>>;
 
 /// By a connection and by a store.
 fn both(db: &TempDb) -> [Prune; 2] {
@@ -278,7 +278,7 @@ fn in_a_transaction_it_is_all_or_nothing() {
         )
     };
     conn.batch_execute(&stop("old.id = '2-900'", "ABORT")).unwrap();
-    let result: Result<()> = conn.transaction(|conn| {
+    let result: Result<(), Error> = conn.transaction(|conn| {
         conn.update_session(&with!(session("host's own"), destroyed_at: None))?;
         let error = conn.prune(&everything()).unwrap_err();
         assert!(matches!(error, Error::Database { .. }), "{error}");
@@ -290,7 +290,7 @@ fn in_a_transaction_it_is_all_or_nothing() {
 
     // One that ends the transaction takes the caller's part with it, and the connection is usable.
     conn.batch_execute(&stop("old.id = '2-900'", "ROLLBACK")).unwrap();
-    let result: Result<PruneReport> = conn.transaction(|conn| {
+    let result: Result<PruneReport, Error> = conn.transaction(|conn| {
         conn.update_session(&with!(session("another"), destroyed_at: None))?;
         conn.prune(&everything())
     });

@@ -4,7 +4,7 @@
 use agent_session_store::diesel::prelude::*;
 use agent_session_store::schema::{events, sessions};
 use agent_session_store::{
-    Cursor, Error, Export, ListEventsRequest, ListPage, ListSessionsRequest, Result, Selection, SessionEvent,
+    Cursor, Error, Export, ListEventsRequest, ListPage, ListSessionsRequest, Selection, SessionEvent,
     SessionPersistDriver, SessionRecord,
 };
 use proptest::prelude::*;
@@ -89,7 +89,7 @@ fn rows_of(plain: &rusqlite::Connection, sql: &str) -> Vec<String> {
 }
 
 /// The id of a row that was listed, or the name of one that could not be.
-fn name<T>(item: Result<T>, id: impl Fn(&T) -> String) -> String {
+fn name<T>(item: Result<T, Error>, id: impl Fn(&T) -> String) -> String {
     match item {
         Ok(row) => id(&row),
         Err(Error::Decode { id, after: Some(_), .. }) => id,
@@ -100,7 +100,7 @@ fn name<T>(item: Result<T>, id: impl Fn(&T) -> String) -> String {
 /// All rows of a listing, by pages of this size, as the documentation says how.
 fn walk<T>(
     limit: u32,
-    mut list: impl FnMut(u32, Option<Cursor>) -> Result<ListPage<T>>,
+    mut list: impl FnMut(u32, Option<Cursor>) -> Result<ListPage<T>, Error>,
     id: impl Fn(&T) -> String,
 ) -> Vec<String> {
     let (mut names, mut rows, mut cursor) = (Vec::new(), limit, None::<Cursor>);
@@ -205,7 +205,7 @@ pub(super) fn ten(broken: &str) -> (TempDb, SqliteConnection) {
 #[test]
 fn a_page_fails_and_its_error_says_where_the_listing_goes_on() {
     let (db, mut conn) = ten("'e3', 'e4'");
-    let after = |result: Result<ListPage<SessionEvent>>| match result {
+    let after = |result: Result<ListPage<SessionEvent>, Error>| match result {
         Err(Error::Decode { table: "events", id, column: "sender", after: Some(after), .. }) => (id, after),
         other => panic!("{other:?}"),
     };

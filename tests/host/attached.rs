@@ -6,7 +6,7 @@ use agent_session_store::diesel::dsl::sql;
 use agent_session_store::diesel::sql_types::BigInt;
 use agent_session_store::diesel::{RunQueryDsl, SqliteConnection};
 use agent_session_store::{
-    Error, Export, FileMaintenance, ListEventsRequest, ListSessionsRequest, PruneRequest, Result, Selection,
+    Error, Export, FileMaintenance, ListEventsRequest, ListSessionsRequest, PruneRequest, Selection,
     SessionPersistDriver,
 };
 
@@ -18,7 +18,7 @@ const LINE: &str = "{\"event\":{\"id\":\"in\",\"eventIndex\":1,\"sessionId\":\"o
     \"sender\":\"agent\",\"payloadJson\":\"1\"}}\n";
 
 /// Every verb that needs the tables.
-type Verb = (&'static str, fn(&mut SqliteConnection) -> Result<()>);
+type Verb = (&'static str, fn(&mut SqliteConnection) -> Result<(), Error>);
 
 const VERBS: [Verb; 23] = [
     ("get_session", |conn| conn.get_session("one").map(drop)),

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use agent_session_store::{
-    Error, Export, JournalMode, ListEventsRequest, ListSessionsRequest, PruneRequest, Result, Selection,
-    SessionPersistDriver, SessionStore,
+    Error, Export, JournalMode, ListEventsRequest, ListSessionsRequest, PruneRequest, Selection, SessionPersistDriver,
+    SessionStore,
 };
 
 use crate::common::{TempDb, event, millis, new_event, session};
@@ -28,7 +28,7 @@ pub(super) fn ends<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
     }
 }
 
-pub(super) fn is_reentrant<T>(result: Result<T>) -> bool {
+pub(super) fn is_reentrant<T>(result: Result<T, Error>) -> bool {
     matches!(result, Err(Error::Reentrant))
 }
 

@@ -8,9 +8,7 @@ use std::thread;
 use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::diesel::prelude::*;
 use agent_session_store::diesel::{self, PgConnection, sql_types};
-use agent_session_store::{
-    Error, ListEventsRequest, NewEvent, PruneRequest, Result, SessionPersistDriver, SessionStore,
-};
+use agent_session_store::{Error, ListEventsRequest, NewEvent, PruneRequest, SessionPersistDriver, SessionStore};
 
 use crate::common::process::{Process, child, say, task};
 use crate::common::{PgDb, event, json, millis, new_event, session};
@@ -29,7 +27,7 @@ fn with_each_key(test: impl Fn(&PgDb)) {
 }
 
 /// Tries again while another transaction is in the way.
-fn patiently<T>(mut work: impl FnMut() -> Result<T>) -> T {
+fn patiently<T>(mut work: impl FnMut() -> Result<T, Error>) -> T {
     loop {
         match work() {
             Err(Error::Busy { .. }) => {}

@@ -7,9 +7,7 @@ use agent_session_store::diesel::prelude::*;
 use agent_session_store::diesel::r2d2::{ConnectionManager, Pool};
 use agent_session_store::diesel::{self, sql_types};
 use agent_session_store::schema::{events, sessions};
-use agent_session_store::{
-    Error, Json, MIGRATIONS, Result, SessionEvent, SessionPersistDriver, SessionRecord, migrate,
-};
+use agent_session_store::{Error, Json, MIGRATIONS, SessionEvent, SessionPersistDriver, SessionRecord, migrate};
 use diesel::migration::{Migration, MigrationSource};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -173,7 +171,7 @@ fn a_transaction_survives_what_a_verb_refuses() {
     .unwrap();
     assert_eq!(conn.last_event_index("one").unwrap(), Some(2));
 
-    let result: Result<()> = conn.transaction(|conn| {
+    let result: Result<(), Error> = conn.transaction(|conn| {
         conn.append_events("one", &[new_event("c")])?;
         conn.insert_event(&event("nul\0", "one", 9))?;
         Ok(())

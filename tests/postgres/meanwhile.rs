@@ -4,7 +4,7 @@ use std::thread;
 
 use agent_session_store::diesel::PgConnection;
 use agent_session_store::diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
-use agent_session_store::{Error, PruneReport, PruneRequest, Result, SessionPersistDriver, SessionStore};
+use agent_session_store::{Error, PruneReport, PruneRequest, SessionPersistDriver, SessionStore};
 
 use crate::common::samples::bare_session;
 use crate::common::{PgDb, event, millis, new_event, session};
@@ -50,7 +50,7 @@ fn a_fork_does_not_overwrite_a_record_that_was_stored_meanwhile() {
     let mut first = begun(&db);
     let theirs = bare_session("copy");
     first.update_session(&theirs).unwrap();
-    let forked: Result<u64> = while_waiting(&db, first, || conn.fork_session("one", None, &session("copy")));
+    let forked: Result<u64, Error> = while_waiting(&db, first, || conn.fork_session("one", None, &session("copy")));
     assert!(matches!(&forked, Err(Error::SessionExists { id }) if id == "copy"), "{forked:?}");
     assert_eq!(conn.get_session("copy").unwrap(), Some(theirs));
     assert_eq!(conn.last_event_index("copy").unwrap(), None);

@@ -4,7 +4,7 @@
 use agent_session_store::diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use agent_session_store::diesel::{Connection, PgConnection};
 use agent_session_store::{
-    Cursor, Error, Export, ListEventsRequest, ListPage, ListSessionsRequest, Result, Selection, SessionPersistDriver,
+    Cursor, Error, Export, ListEventsRequest, ListPage, ListSessionsRequest, Selection, SessionPersistDriver,
     SessionStore,
 };
 use proptest::prelude::*;
@@ -137,7 +137,7 @@ fn the_other_verbs_do_not_mind_or_say_so() {
 /// All rows of a listing, by pages of this size, as the documentation says how.
 fn walk<T>(
     limit: u32,
-    mut list: impl FnMut(u32, Option<Cursor>) -> Result<ListPage<T>>,
+    mut list: impl FnMut(u32, Option<Cursor>) -> Result<ListPage<T>, Error>,
     id: impl Fn(&T) -> String,
 ) -> Vec<String> {
     let (mut names, mut rows, mut cursor) = (Vec::new(), limit, None::<Cursor>);

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use agent_session_store::{
-    AsyncSessionStore, Error, ListEventsRequest, ListSessionsRequest, Result, SessionEvent, SessionStore,
+    AsyncSessionStore, Error, ListEventsRequest, ListSessionsRequest, SessionEvent, SessionStore,
 };
 use tokio::task::JoinSet;
 
@@ -35,7 +35,7 @@ fn numbered(number: usize) -> SessionEvent {
     event(&format!("e{number:06}"), &format!("session-{number}"), number as i64)
 }
 
-async fn use_every_verb(store: &AsyncSessionStore) -> Result<()> {
+async fn use_every_verb(store: &AsyncSessionStore) -> Result<(), Error> {
     store.update_session(&session("one")).await?;
     assert_eq!(store.get_session("one").await?, Some(session("one")));
     assert_eq!(store.list_sessions(&ListSessionsRequest::new()).await?.items, [session("one")]);

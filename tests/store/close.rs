@@ -7,13 +7,13 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
-use agent_session_store::{Error, JournalMode, ListEventsRequest, ListSessionsRequest, Result, SessionStore};
+use agent_session_store::{Error, JournalMode, ListEventsRequest, ListSessionsRequest, SessionStore};
 
 use crate::common::instrumentation::{Moment, Watch};
 use crate::common::process::{Process, child, say, task, wait};
 use crate::common::{TempDb, event, session};
 
-fn is_closed<T>(result: Result<T>) -> bool {
+fn is_closed<T>(result: Result<T, Error>) -> bool {
     matches!(result, Err(Error::Closed))
 }
 

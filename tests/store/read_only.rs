@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use agent_session_store::{
-    Error, ListEventsRequest, ListSessionsRequest, Result, Selection, SessionPersistDriver, SessionStore,
+    Error, ListEventsRequest, ListSessionsRequest, Selection, SessionPersistDriver, SessionStore,
 };
 
 use crate::common::reference::{EVENTS, SESSIONS};
 use crate::common::{TempDb, event};
 
-pub(super) fn read_only(path: &Path) -> Result<SessionStore> {
+pub(super) fn read_only(path: &Path) -> Result<SessionStore, Error> {
     SessionStore::builder().read_only(true).open(path)
 }
 

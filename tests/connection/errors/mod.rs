@@ -16,7 +16,7 @@ mod values;
 
 use std::error::Error as _;
 
-use agent_session_store::{Error, Json, ListEventsRequest, ListPage, Result, SessionEvent, SessionPersistDriver};
+use agent_session_store::{Error, Json, ListEventsRequest, ListPage, SessionEvent, SessionPersistDriver};
 
 use crate::common::{TempDb, event, session};
 
@@ -26,7 +26,7 @@ struct Case {
     /// Makes the folder what it is before.
     given: fn(&TempDb),
     /// What then fails.
-    when: fn(&TempDb) -> Result<()>,
+    when: fn(&TempDb) -> Result<(), Error>,
     /// The variant, as far as a caller would look at it.
     is: fn(&Error) -> bool,
     /// What it says; the folder is written as `<folder>`.
@@ -45,7 +45,7 @@ fn filled(db: &TempDb) {
     conn.insert_event(&event("e1", "one", 1)).unwrap();
 }
 
-fn list_events(db: &TempDb) -> Result<()> {
+fn list_events(db: &TempDb) -> Result<(), Error> {
     db.connect().list_events(&ListEventsRequest::new("one")).map(drop)
 }
 
@@ -84,7 +84,7 @@ fn broken_json_does_not_become_a_record() {
 /// The error crosses threads and `?` in a function of `Box<dyn Error + Send + Sync>`.
 #[test]
 fn the_error_is_an_error_like_others() {
-    fn boxed() -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync + 'static>> {
+    fn boxed() -> Result<(), Box<dyn std::error::Error + Send + Sync + 'static>> {
         Json::parse("")?;
         Ok(())
     }

@@ -1,15 +1,15 @@
 //! JSON, stored values and cursors that cannot be used.
 
-use agent_session_store::{Cursor, Error, Json, ListEventsRequest, ListSessionsRequest, Result, SessionPersistDriver};
+use agent_session_store::{Cursor, Error, Json, ListEventsRequest, ListSessionsRequest, SessionPersistDriver};
 
 use super::{Case, filled, list_events, nothing};
 use crate::common::{TempDb, event, json, session};
 
-fn get(db: &TempDb) -> Result<()> {
+fn get(db: &TempDb) -> Result<(), Error> {
     db.connect().get_session("one").map(drop)
 }
 
-fn list(db: &TempDb) -> Result<()> {
+fn list(db: &TempDb) -> Result<(), Error> {
     db.connect().list_sessions(&ListSessionsRequest::new()).map(drop)
 }
 

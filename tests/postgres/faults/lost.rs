@@ -8,8 +8,7 @@ use agent_session_store::diesel::dsl::sql;
 use agent_session_store::diesel::sql_types::Bool;
 use agent_session_store::diesel::{self, PgConnection, RunQueryDsl, sql_query};
 use agent_session_store::{
-    Error, Export, ListEventsRequest, ListSessionsRequest, Result, Selection, SessionPersistDriver, SessionStore,
-    migrate,
+    Error, Export, ListEventsRequest, ListSessionsRequest, Selection, SessionPersistDriver, SessionStore, migrate,
 };
 
 use crate::common::own_server::shared_server;
@@ -33,7 +32,7 @@ fn is_there(conn: &mut PgConnection) -> bool {
     diesel::select(sql::<Bool>(&is_there)).get_result(conn).unwrap()
 }
 
-type Call = (&'static str, bool, fn(&SessionStore) -> Result<()>);
+type Call = (&'static str, bool, fn(&SessionStore) -> Result<(), Error>);
 
 /// Each with whether it writes in a way that the server may have committed before it could say so.
 const CALLS: [Call; 15] = [
