@@ -13,8 +13,8 @@
 use chrono::DateTime;
 
 use crate::{
-    CheckReport, Error, Export, FileMaintenance, Json, ListEventsRequest, ListSessionsRequest, NewEvent, PruneReport,
-    PruneRequest, Selection, Sender, SessionEvent, SessionPersistDriver, SessionRecord,
+    AppendRequest, CheckReport, Cursor, Error, Export, FileMaintenance, Json, ListEventsRequest, ListSessionsRequest,
+    NewEvent, PruneReport, PruneRequest, Selection, Sender, SessionEvent, SessionPersistDriver, SessionRecord,
 };
 
 /// Runs every check, each on a new driver over an empty database from `make`.
@@ -57,7 +57,7 @@ fn check_rule<D>((rule, holds): NamedRule<D>, make: &mut impl FnMut() -> D) {
 
 type NamedRule<D> = (&'static str, fn(&mut D));
 
-fn rules<D: SessionPersistDriver>() -> [NamedRule<D>; 14] {
+fn rules<D: SessionPersistDriver>() -> [NamedRule<D>; 15] {
     [
         ("what is not there is nothing, not an error", nothing_is_there),
         ("a session comes back as it was stored, and every column is overwritten", sessions_are_kept),
@@ -69,6 +69,7 @@ fn rules<D: SessionPersistDriver>() -> [NamedRule<D>; 14] {
         ("a cursor of another listing is refused", foreign_cursors),
         ("an append continues from the last index and is idempotent by id", appends),
         ("an append after an index needs the session to end there", appends_after),
+        ("an append requires of its session what it is told to", appends_on_conditions),
         ("the latest events are those that fit, oldest first", latest),
         ("a session is ended, forked and deleted wholly", lifecycle),
         ("pruning deletes what its rules say, and a dry run says the same", prunes),
@@ -121,7 +122,7 @@ fn walk_events<D: SessionPersistDriver>(driver: &mut D, mut request: ListEventsR
         let page = driver.list_events(&request).unwrap();
         ids.extend(page.items.into_iter().map(|event| event.id));
         let Some(cursor) = page.next_cursor else { return ids };
-        request = request.cursor(cursor.to_string().parse().unwrap());
+        request = request.cursor(cursor.to_string().parse::<Cursor>().unwrap());
     }
 }
 
@@ -131,12 +132,13 @@ fn walk_sessions<D: SessionPersistDriver>(driver: &mut D, mut request: ListSessi
         let page = driver.list_sessions(&request).unwrap();
         ids.extend(page.items.into_iter().map(|session| session.id));
         let Some(cursor) = page.next_cursor else { return ids };
-        request = request.cursor(cursor.to_string().parse().unwrap());
+        request = request.cursor(cursor.to_string().parse::<Cursor>().unwrap());
     }
 }
 
 fn nothing_is_there<D: SessionPersistDriver>(driver: &mut D) {
     assert_eq!(driver.get_session("s").unwrap(), None);
+    assert_eq!(driver.get_event("e").unwrap(), None);
     assert!(driver.list_sessions(&ListSessionsRequest::new()).unwrap().items.is_empty());
     assert!(driver.list_events(&ListEventsRequest::new("s")).unwrap().items.is_empty());
     assert_eq!(driver.last_event_index("s").unwrap(), None);
@@ -172,6 +174,7 @@ fn events_are_kept<D: SessionPersistDriver>(driver: &mut D) {
         driver.insert_event(event).unwrap();
         let page = driver.list_events(&ListEventsRequest::new(&*event.session_id)).unwrap();
         assert_eq!(page.items, std::slice::from_ref(event));
+        assert_eq!(driver.get_event("e").unwrap().as_ref(), Some(event));
     }
     driver.insert_events(&[first.clone(), event("f", "s", 8)]).unwrap();
     assert_eq!(walk_events(driver, ListEventsRequest::new("s")), ["e", "f"]);
@@ -185,6 +188,8 @@ fn sessions_in_order<D: SessionPersistDriver>(driver: &mut D) {
     let mut expected = ["z", "a", "b", "é", ""];
     for limit in [1, 2, 5, 6] {
         assert_eq!(walk_sessions(driver, ListSessionsRequest::new().limit(limit)), expected);
+        let iterated = driver.sessions(ListSessionsRequest::new().limit(limit));
+        assert_eq!(iterated.map(|session| session.unwrap().id).collect::<Vec<_>>(), expected);
     }
     expected.reverse();
     for limit in [1, 2, 5, 6] {
@@ -306,6 +311,22 @@ fn appends_after<D: SessionPersistDriver>(driver: &mut D) {
         Err(Error::AppendConflict { expected: 3, last_index: None, .. })
     ));
     assert_eq!(walk_events(driver, ListEventsRequest::new("s")).concat(), "ab");
+}
+
+fn appends_on_conditions<D: SessionPersistDriver>(driver: &mut D) {
+    let request = AppendRequest::new("s");
+    assert_eq!(driver.append(&request, &[new("a")]).unwrap(), [1]);
+    let refused = driver.append(&request.clone().must_exist(), &[new("b")]);
+    assert!(matches!(&refused, Err(Error::SessionNotFound { id }) if id == "s"), "{refused:?}");
+    driver.update_session(&session("s", 1)).unwrap();
+    assert_eq!(driver.append(&request.clone().must_be_live(), &[new("b"), new("c")]).unwrap(), [2, 3]);
+    assert!(driver.destroy_session("s", DateTime::UNIX_EPOCH).unwrap());
+    let refused = driver.append(&request.clone().must_be_live(), &[new("c"), new("d")]);
+    assert!(matches!(&refused, Err(Error::SessionEnded { id }) if id == "s"), "{refused:?}");
+    assert_eq!(driver.append(&request.clone().must_be_live(), &[new("c")]).unwrap(), [3], "it is stored already");
+    assert_eq!(driver.append(&request.clone().must_exist().ends_at(3), &[new("d")]).unwrap(), [4]);
+    assert!(matches!(driver.append(&request.ends_at(3), &[new("e")]), Err(Error::AppendConflict { .. })));
+    assert_eq!(walk_events(driver, ListEventsRequest::new("s")).concat(), "abcd");
 }
 
 fn latest<D: SessionPersistDriver>(driver: &mut D) {

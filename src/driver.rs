@@ -57,6 +57,15 @@ macro_rules! print {
                 }
             } }
 
+            documented! { sessions on connection {
+                fn sessions(&mut self, request: ListSessionsRequest) -> impl Iterator<Item = Result<SessionRecord>>
+                where
+                    Self: Sized,
+                {
+                    verb::walk(|request| self.list_sessions(request), request)
+                }
+            } }
+
             documented! { export on connection {
                 fn export<'a, W: Write>(&mut self, writer: W, export: impl Into<Export<'a>>) -> Result<Progress>
                 where

@@ -85,8 +85,14 @@ pub enum Error {
         /// The session.
         session_id: String,
     },
-    /// No session has this id: there is no record and there are no events.
+    /// No session has this id: there is no record and there are no events. For an append that
+    /// [requires](crate::AppendRequest::must_exist) a record, there is no record; nothing was written.
     SessionNotFound {
+        /// The id.
+        id: String,
+    },
+    /// An append required a live session, and this one has ended. Nothing was written.
+    SessionEnded {
         /// The id.
         id: String,
     },
@@ -289,6 +295,7 @@ impl fmt::Display for Error {
                 write!(f, "session {session_id:?} already ends at the greatest possible index")
             }
             Self::SessionNotFound { id } => write!(f, "there is no session {id:?}"),
+            Self::SessionEnded { id } => write!(f, "session {id:?} has ended"),
             Self::SessionExists { id } => write!(f, "session {id:?} already exists"),
             Self::Import { line, source, .. } => write!(f, "cannot import line {line}: {source}"),
             Self::Unfinished { done, source } => write!(f, "{done}, then it failed: {source}"),
@@ -355,6 +362,7 @@ impl StdError for Error {
             | Self::IndexesExhausted { .. }
             | Self::MigrationNeeded { .. }
             | Self::SessionNotFound { .. }
+            | Self::SessionEnded { .. }
             | Self::SessionExists { .. }
             | Self::CannotMigrate { .. }
             | Self::Unsupported { .. }

@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use diesel::result::{ConnectionError, DatabaseErrorKind, Error as DieselError};
 
 use super::{Done, Error};
+use crate::error_kind::ErrorKind;
 use crate::model::report::{Progress, PruneReport};
 
 fn said(message: &str) -> DieselError {
@@ -29,6 +30,7 @@ fn name(error: &Error) -> &'static str {
         Error::EventIdTaken { .. } => "EventIdTaken",
         Error::IndexesExhausted { .. } => "IndexesExhausted",
         Error::SessionNotFound { .. } => "SessionNotFound",
+        Error::SessionEnded { .. } => "SessionEnded",
         Error::SessionExists { .. } => "SessionExists",
         Error::Import { .. } => "Import",
         Error::Unfinished { .. } => "Unfinished",
@@ -54,7 +56,7 @@ fn name(error: &Error) -> &'static str {
     }
 }
 
-const VARIANTS: usize = 29;
+const VARIANTS: usize = 30;
 
 fn all_errors() -> Vec<(Error, &'static str)> {
     let (done, pruned) = (Progress { sessions: 1, events: 20 }, PruneReport { sessions: 0, events: 500 });
@@ -100,6 +102,7 @@ fn all_errors() -> Vec<(Error, &'static str)> {
         ),
         (Error::IndexesExhausted { session_id: id("s") }, "session \"s\" already ends at the greatest possible index"),
         (Error::SessionNotFound { id: id("s") }, "there is no session \"s\""),
+        (Error::SessionEnded { id: id("s") }, "session \"s\" has ended"),
         (Error::SessionExists { id: id("s") }, "session \"s\" already exists"),
         (Error::Import { line: 3, done, source: "it is too long".into() }, "cannot import line 3: it is too long"),
         (
@@ -192,4 +195,34 @@ fn every_error_says_what_happened_and_keeps_its_cause() {
     }
     names.dedup();
     assert_eq!(names.len(), VARIANTS, "{names:?}");
+}
+
+/// A service answers by these.
+#[test]
+fn every_error_is_of_a_kind() {
+    let of_kind = |kind: ErrorKind| {
+        let mut names: Vec<_> =
+            all_errors().iter().filter(|(error, _)| error.kind() == kind).map(|(error, _)| name(error)).collect();
+        names.dedup();
+        names
+    };
+    let kinds = [
+        (ErrorKind::InvalidInput, 400, &["InvalidJson", "InvalidCursor", "Import", "NotStorable"][..]),
+        (ErrorKind::NotFound, 404, &["SessionNotFound"]),
+        (
+            ErrorKind::Conflict,
+            409,
+            &["AppendConflict", "EventIdTaken", "IndexesExhausted", "SessionEnded", "SessionExists"],
+        ),
+        (ErrorKind::Unsupported, 501, &["Unsupported"]),
+        // Unfinished is here because the list's are stopped by a closed store.
+        (ErrorKind::Unavailable, 503, &["Unfinished", "Busy", "Disconnected", "TimedOut", "Closed", "Thread"]),
+        (ErrorKind::StorageFull, 507, &["DiskFull"]),
+        (ErrorKind::Undecodable, 500, &["Decode"]),
+    ];
+    for (kind, status, names) in kinds {
+        assert_eq!((of_kind(kind), kind.http_status()), (names.to_vec(), status));
+    }
+    let others: usize = kinds.iter().map(|(_, _, names)| names.len()).sum();
+    assert_eq!((of_kind(ErrorKind::Internal).len(), ErrorKind::Internal.http_status()), (VARIANTS - others, 500));
 }

@@ -97,6 +97,7 @@ pub mod contract;
 mod database;
 mod driver;
 mod error;
+mod error_kind;
 mod model;
 mod store;
 mod verb;
@@ -104,12 +105,15 @@ mod verbs;
 
 #[cfg(feature = "postgres")]
 pub use database::convert_jsonb;
-pub use database::{MIGRATIONS, Migrations, migrate};
+pub use database::{EventsOrder, EventsPredicate, MIGRATIONS, Migrations, SessionsOrder, SessionsPredicate, migrate};
 pub use driver::{FileMaintenance, SessionPersistDriver};
 pub use error::{Done, Error};
+pub use error_kind::ErrorKind;
+pub use model::append_request::AppendRequest;
 pub use model::cursor::Cursor;
 pub use model::event::{NewEvent, Sender, SessionEvent, UnknownSender};
 pub use model::json::Json;
+pub use model::optional_text::OptionalText;
 pub use model::page::ListPage;
 pub use model::report::{CheckReport, CheckpointReport, DuplicateIndex, Progress, PruneReport, SessionStats, Stats};
 pub use model::request::{ListEventsRequest, ListSessionsRequest};
@@ -117,5 +121,5 @@ pub use model::retention::PruneRequest;
 pub use model::session::SessionRecord;
 pub use model::transfer::{Export, Import, ImportSource, Selection};
 #[cfg(feature = "async")]
-pub use store::{AsyncEvents, AsyncSessionStore};
+pub use store::{AsyncEvents, AsyncSessionStore, AsyncSessions};
 pub use store::{Durability, JournalMode, SessionStore, SessionStoreBuilder};

@@ -22,6 +22,16 @@ macro_rules! verbs {
             read get_session(ref id: str) -> Option<SessionRecord>:
                 "let found = ", r#""session-1""#, r#"assert_eq!(found, Some(session("session-1")));"#;
 
+            /// Returns the event with this id, or `None` if there is none. Where your PostgreSQL tables allow an id once in
+            /// each session, it is one of those.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::Decode`](crate::Error::Decode) if a value in the row cannot be decoded, and any other error
+            /// from the database.
+            read get_event(ref id: str) -> Option<SessionEvent>:
+                "let found = ", r#""event-1""#, r#"assert_eq!(found, Some(event("event-1", 1)));"#;
+
             /// Returns a page of sessions, ordered by `created_at`, then by `id` (byte order).
             ///
             /// The cost of a page depends only on its size, not on the number of sessions or on how far into the
@@ -101,6 +111,19 @@ macro_rules! verbs {
             /// another session, and any other error from the database; nothing was written then.
             rows append_events(ref session_id: str, ref events: [NewEvent]) -> Vec<i64>:
                 "let indexes = ", r#""session-1", &[new_event("a"), new_event("b")]"#, "assert_eq!(indexes, [2, 3]);";
+
+            /// Like [`append_events`](Self::append_events), but only if the session is as the request requires: that it has
+            /// a record, that it is live, that it ends at an index. If every event is already stored, nothing is required.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::SessionNotFound`](crate::Error::SessionNotFound),
+            /// [`Error::SessionEnded`](crate::Error::SessionEnded) and
+            /// [`Error::AppendConflict`](crate::Error::AppendConflict) if the session is otherwise, and the errors of
+            /// [`append_events`](Self::append_events); nothing was written then.
+            write append(ref request: AppendRequest, ref events: [NewEvent]) -> Vec<i64>:
+                "let indexes = ", r#"&AppendRequest::new("session-1").must_be_live(), &[new_event("a")]"#,
+                "assert_eq!(indexes, [2]);";
 
             /// Like [`append_events`](Self::append_events), but only if the session still ends at `last_index`; pass 0
             /// for a session without events. If every event is already stored, there is no conflict, whatever has been
@@ -252,6 +275,11 @@ macro_rules! documented {
         /// page is in memory at a time. If an event cannot be decoded, the iterator yields the error in its place and
         /// continues with the next event. After any other error it ends.
         #[doc = walk_example!($face)]
+        $($method)*
+    };
+    (sessions on $face:ident { $($method:tt)* }) => {
+        /// Iterates over all sessions of a listing, as [`events`](Self::events) does over events.
+        #[doc = sessions_example!($face)]
         $($method)*
     };
     (export on $face:ident { $($method:tt)* }) => {
@@ -436,6 +464,29 @@ macro_rules! walk_example {
     };
 }
 
+macro_rules! sessions_example {
+    (tasks) => {
+        concat!(
+            "# Example\n\n```\n",
+            on!(tasks),
+            "let mut sessions = store.sessions(ListSessionsRequest::new().live());\n\
+             while let Some(session) = sessions.next().await? {\n    println!(\"{}\", session.id);\n}",
+            end!(tasks)
+        )
+    };
+    ($face:ident) => {
+        concat!(
+            "# Example\n\n```\n",
+            on!($face),
+            "for session in ",
+            receiver!($face),
+            ".sessions(ListSessionsRequest::new().live()) {\n    \
+             println!(\"{}\", session?.id);\n}",
+            end!($face)
+        )
+    };
+}
+
 macro_rules! receiver {
     (connection) => {
         "conn"
@@ -503,12 +554,14 @@ macro_rules! given {
 }
 
 pub(crate) use {
-    argument_type, closed, documented, end, example, from_owned, given, on, receiver, verbs, walk_example,
+    argument_type, closed, documented, end, example, from_owned, given, on, receiver, sessions_example, verbs,
+    walk_example,
 };
 
 // The types in the signatures, for the files that print them.
 pub(crate) use chrono::{DateTime, Utc};
 
+pub(crate) use crate::model::append_request::AppendRequest;
 pub(crate) use crate::model::event::{NewEvent, SessionEvent};
 pub(crate) use crate::model::page::ListPage;
 pub(crate) use crate::model::report::{CheckReport, CheckpointReport, Progress, PruneReport, SessionStats, Stats};

@@ -21,6 +21,8 @@ pub(crate) trait ListedTable: Filter + 'static {
     const KNOWN: Option<&'static str>;
     /// The column that orders the rows.
     const KEY: &'static str;
+    /// The column that orders rows with the same key.
+    const ID: &'static str;
 
     /// Whether this is the usual request: from the lowest number up, without further conditions.
     fn is_common(&self) -> bool;
@@ -66,7 +68,8 @@ pub(crate) trait ListedTable: Filter + 'static {
 impl ListedTable for EventFilter {
     type Record = SessionEvent;
     const KNOWN: Option<&'static str> = Some("session_id");
-    const KEY: &'static str = "event_index";
+    const KEY: &'static str = "events.event_index";
+    const ID: &'static str = "events.id";
 
     fn is_common(&self) -> bool {
         self.after.is_none() && self.before.is_none() && !self.descending
@@ -81,7 +84,7 @@ impl ListedTable for EventFilter {
         DB: Backend + HasSqlType<Text>,
         str: ToSql<Text, DB>,
     {
-        out.push_sql(" AND session_id = ");
+        out.push_sql(" AND events.session_id = ");
         out.push_bind_param::<Text, _>(&*self.session_id)
     }
 }
@@ -89,7 +92,8 @@ impl ListedTable for EventFilter {
 impl ListedTable for SessionFilter {
     type Record = SessionRecord;
     const KNOWN: Option<&'static str> = None;
-    const KEY: &'static str = "created_at";
+    const KEY: &'static str = "sessions.created_at";
+    const ID: &'static str = "sessions.id";
 
     fn is_common(&self) -> bool {
         *self == Self::default()
@@ -105,7 +109,7 @@ impl ListedTable for SessionFilter {
         str: ToSql<Text, DB>,
     {
         let Self { agent, sandbox_id, is_live, created_from: _, created_before: _, descending: _ } = self;
-        for (column, wanted) in [(" AND agent = ", agent), (" AND sandbox_id = ", sandbox_id)] {
+        for (column, wanted) in [(" AND sessions.agent = ", agent), (" AND sessions.sandbox_id = ", sandbox_id)] {
             if let Some(wanted) = wanted {
                 out.push_sql(column);
                 out.push_bind_param::<Text, _>(&**wanted)?;
@@ -113,8 +117,8 @@ impl ListedTable for SessionFilter {
         }
         match is_live {
             None => {}
-            Some(true) => out.push_sql(" AND destroyed_at IS NULL"),
-            Some(false) => out.push_sql(" AND destroyed_at IS NOT NULL"),
+            Some(true) => out.push_sql(" AND sessions.destroyed_at IS NULL"),
+            Some(false) => out.push_sql(" AND sessions.destroyed_at IS NOT NULL"),
         }
         Ok(())
     }

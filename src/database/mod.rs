@@ -10,6 +10,7 @@ pub(crate) mod fields;
 mod kinds;
 mod listed_table;
 pub(crate) mod migrations;
+mod page_expressions;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 mod pruning;
@@ -19,6 +20,7 @@ pub(crate) mod sqlite;
 pub(crate) mod statement;
 
 pub use self::migrations::{MIGRATIONS, Migrations, migrate};
+pub use self::page_expressions::{EventsOrder, EventsPredicate, SessionsOrder, SessionsPredicate};
 #[cfg(feature = "postgres")]
 pub use self::postgres::migrate::convert_jsonb;
 pub(crate) use self::sqlite::overflow::{NumberedEvent, Overflow, is_too_big};
@@ -67,6 +69,8 @@ pub(crate) trait Database: Sized {
 
     async fn session(&mut self, id: &str) -> Result<Option<SessionRecord>>;
     async fn sessions(&mut self, listing: &Listing<'_, SessionFilter>) -> Result<ListPage<SessionRecord>>;
+    /// Whether a session is live, if it has a record. In a transaction that changes, it stays so until the end.
+    async fn is_live(&mut self, id: &str) -> Result<Option<bool>>;
     /// Whether a session has a record, or any event.
     async fn session_exists(&mut self, id: &str) -> Result<bool>;
     async fn put_session(&mut self, row: SessionRow<&str>) -> Result<()>;
@@ -77,6 +81,8 @@ pub(crate) trait Database: Sized {
     /// Returns whether there was such a record.
     async fn delete_session(&mut self, id: &str) -> Result<bool>;
 
+    /// The event with this id. Where ids are unique only within a session, any of them.
+    async fn event_with_id(&mut self, id: &str) -> Result<Option<SessionEvent>>;
     /// The event with this id. Where ids are unique only within a session, first the one in this session.
     async fn event(&mut self, id: &str, session_id: &str) -> Result<Option<SessionEvent>>;
     async fn events(&mut self, listing: &Listing<'_, EventFilter>) -> Result<ListPage<SessionEvent>>;

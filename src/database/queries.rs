@@ -79,6 +79,10 @@ macro_rules! statements_in_common {
             Ok(queries::SessionById { id }.get_result(self).optional()?)
         }
 
+        async fn event_with_id(&mut self, id: &str) -> Result<Option<SessionEvent>> {
+            Ok(queries::EventById { id }.get_result(self).optional()?)
+        }
+
         async fn session_exists(&mut self, id: &str) -> Result<bool> {
             Ok(queries::SessionExists { id }.get_result(self)?)
         }

@@ -1,12 +1,20 @@
 //! Statements with fixed SQL. Diesel prepares these once per connection; a `sql_query` it would prepare anew at every
 //! call, and its query builder takes as long over a short query as the database does.
 
+use diesel::QueryResult;
 use diesel::backend::Backend;
+use diesel::query_builder::AstPass;
 
 /// How a database names the tables.
 pub(crate) trait Dialect: Backend {
     const EVENTS: &'static str;
     const SESSIONS: &'static str;
+    /// What makes a column compare by bytes, where it would not.
+    const BY_BYTES: &'static str;
+
+    /// Writes the time of the session with this id, which its record shows as this number of milliseconds: with its
+    /// fraction, where the database keeps one.
+    fn push_created_at<'b>(out: AstPass<'_, 'b, Self>, millis: &'b i64, id: &'b str) -> QueryResult<()>;
 }
 
 /// Defines a statement that every database understands: its values, and its SQL in pieces. A piece is a literal,

@@ -5,11 +5,11 @@ use std::fmt;
 use diesel::deserialize::FromSqlRow;
 use diesel::expression::AsExpression;
 use diesel::sql_types::Text;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::json_error::{place, without_content};
+use super::json_error::{TEXT_LOST, place, without_content};
 use crate::error::{Error, Result};
 
 /// JSON text, validated once and then kept byte for byte.
@@ -110,6 +110,33 @@ impl Json {
             Error::InvalidJson { source }
         })
     }
+
+    /// Reads a `Json` where serde keeps no text: from a field inside `#[serde(flatten)]`, an untagged or an internally
+    /// tagged enum. There a plain `Json` field is an error, because serde has parsed the text already. What comes of it is
+    /// written anew: the keys of an object are sorted and unique, and numbers are spelled as Rust spells them.
+    ///
+    /// # Errors
+    ///
+    /// Those of the deserializer.
+    ///
+    /// ```
+    /// use agent_session_store::Json;
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// #[serde(tag = "type")]
+    /// enum Message {
+    ///     Prompt {
+    ///         #[serde(deserialize_with = "Json::deserialize_value")]
+    ///         params: Json,
+    ///     },
+    /// }
+    ///
+    /// let Message::Prompt { params } = serde_json::from_str(r#"{"type": "Prompt", "params": {"b": 1.0, "a": 2}}"#).unwrap();
+    /// assert_eq!(params.get(), r#"{"a":2,"b":1.0}"#);
+    /// ```
+    pub fn deserialize_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde_json::Value::deserialize(deserializer).map(Self::from)
+    }
 }
 
 /// Checks the syntax, without recursion and without building values.
@@ -143,8 +170,13 @@ impl Serialize for Json {
 
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Box::<RawValue>::deserialize(deserializer)?;
-        Ok(Self(raw.into()))
+        match Box::<RawValue>::deserialize(deserializer) {
+            Ok(raw) => Ok(Self(raw.into())),
+            Err(error) if error.to_string().contains("expected any valid JSON value") => {
+                Err(D::Error::custom(TEXT_LOST))
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -253,6 +285,42 @@ mod tests {
             error.to_string(),
             "the JSON is nested too deeply to be decoded: recursion limit exceeded at line 1 column 128"
         );
+    }
+
+    /// Flattening and tagged enums parse into a tree first, which is not the text that was sent.
+    #[test]
+    fn says_what_to_do_where_serde_loses_the_text() {
+        #[derive(Debug, Deserialize, Serialize, PartialEq)]
+        struct Inner {
+            payload: Json,
+        }
+        #[derive(Debug, Deserialize, Serialize, PartialEq)]
+        struct Flat {
+            #[serde(flatten)]
+            inner: Inner,
+        }
+        #[derive(Debug, Deserialize, Serialize, PartialEq)]
+        #[serde(tag = "type")]
+        enum Tagged {
+            Message(Inner),
+        }
+        let inner = || Inner { payload: Json::parse(r#"{"b":1.0,"a":1e5}"#).expect("valid JSON") };
+        let written = [
+            serde_json::to_string(&Flat { inner: inner() }).expect("serializes"),
+            serde_json::to_string(&Tagged::Message(inner())).expect("serializes"),
+        ];
+        assert_eq!(written[0], r#"{"payload":{"b":1.0,"a":1e5}}"#);
+        assert_eq!(written[1], r#"{"type":"Message","payload":{"b":1.0,"a":1e5}}"#);
+        let flat = serde_json::from_str::<Flat>(&written[0]).expect_err("the text is lost").to_string();
+        let tagged = serde_json::from_str::<Tagged>(&written[1]).expect_err("the text is lost").to_string();
+        for said in [flat, tagged] {
+            assert!(said.contains("deserialize_with"), "{said}");
+        }
+        let text = Json::parse(&*written[0]).expect("valid JSON");
+        let error = text.decode::<Flat>().expect_err("the text is lost").to_string();
+        assert!(error.contains("deserialize_with"), "{error}");
+        // A field that is no JSON at all is the same error as ever.
+        assert!(serde_json::from_str::<Inner>("{}").expect_err("missing").to_string().contains("missing field"));
     }
 
     #[test]

@@ -4,6 +4,10 @@ use serde_json::error::Category;
 
 use super::time::OUT_OF_RANGE;
 
+/// Why a value cannot be read, where serde has made a tree of its text.
+pub(super) const TEXT_LOST: &str = "serde has lost the text here (#[serde(flatten)], an untagged or an internally tagged \
+    enum): use #[serde(deserialize_with = \"Json::deserialize_value\")], which writes a new text";
+
 /// The same error without the quoted JSON, which may be a secret and errors end up in logs. Syntax errors quote
 /// nothing, so their message and position stay.
 pub(crate) fn without_content(error: serde_json::Error) -> serde_json::Error {
@@ -45,7 +49,9 @@ const KINDS: [&str; 17] = [
 fn told(message: &str) -> String {
     let expected = message.rsplit_once(", expected ").map_or(String::new(), |(_, what)| format!(", expected {what}"));
     let is_of_the_type = ["missing field `", "duplicate field `", "data did not match any variant of untagged enum "];
-    if message == OUT_OF_RANGE || is_of_the_type.iter().any(|beginning| message.starts_with(beginning)) {
+    if [OUT_OF_RANGE, TEXT_LOST].contains(&message)
+        || is_of_the_type.iter().any(|beginning| message.starts_with(beginning))
+    {
         return message.to_owned();
     }
     for problem in ["invalid type", "invalid value"] {

@@ -83,6 +83,11 @@ impl<'a, F: Filter> Listing<'a, F> {
         self.rows.min(DEFAULT_LIMIT) as usize
     }
 
+    /// The cursor that continues after the row with this key and id, in the listing of this filter.
+    pub(crate) fn cursor_of(filter: &F, key: i64, id: &str) -> Cursor {
+        Cursor::after(&Scope::new(F::TABLE, filter.spelled()), Position::Row { key, id: id.to_owned() })
+    }
+
     /// The cursor that continues after the row at this position.
     pub(crate) fn cursor_after(&self, position: Position) -> Cursor {
         Cursor::after(&self.scope, position)

@@ -5,7 +5,10 @@ use std::ops::Bound;
 use chrono::{DateTime, Utc};
 
 use super::cursor::Cursor;
+use super::event::SessionEvent;
 use super::listing::{DEFAULT_LIMIT, Filter, Listing, Range};
+use super::optional_text::OptionalText;
+use super::session::SessionRecord;
 use crate::error::Result;
 
 /// Which sessions to list. They are ordered by `created_at`, then by `id` (byte order).
@@ -19,10 +22,22 @@ use crate::error::Result;
 ///
 /// let newest_ten_of_claude = ListSessionsRequest::new().agent("claude").live().descending().limit(10);
 /// ```
+///
+/// With serde, a request is an object with the fields `agent`, `sandboxId`, `live` (true or false), `createdFrom`,
+/// `createdBefore` (Unix milliseconds), `descending`, `limit` and `cursor`, all of them optional; another field is an
+/// error. Numbers and truth values may be text, so a web handler can take one as its query string.
+///
+/// ```
+/// # use agent_session_store::ListSessionsRequest;
+/// let query = "agent=claude&live=true&descending=true&limit=10";
+/// let request: ListSessionsRequest = serde_urlencoded::from_str(query).unwrap();
+/// assert_eq!(request, ListSessionsRequest::new().agent("claude").live().descending().limit(10));
+/// assert!(serde_urlencoded::from_str::<ListSessionsRequest>("limit=ten").is_err());
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListSessionsRequest {
-    limit: u32,
-    cursor: Option<Cursor>,
+    pub(super) limit: u32,
+    pub(super) cursor: Option<Cursor>,
     pub(crate) filter: SessionFilter,
 }
 
@@ -48,15 +63,15 @@ impl ListSessionsRequest {
         Self::default()
     }
 
-    /// The maximum number of rows on a page; 0 means the default of 100.
+    /// The maximum number of rows on a page; 0 and `None` mean the default of 100.
     ///
     /// ```
     /// # use agent_session_store::ListSessionsRequest;
     /// let request = ListSessionsRequest::new().limit(10);
     /// ```
     #[must_use]
-    pub fn limit(mut self, rows: u32) -> Self {
-        self.limit = rows;
+    pub fn limit(mut self, rows: impl Into<Option<u32>>) -> Self {
+        self.limit = rows.into().unwrap_or(0);
         self
     }
 
@@ -76,8 +91,8 @@ impl ListSessionsRequest {
     /// # Ok::<(), agent_session_store::Error>(())
     /// ```
     #[must_use]
-    pub fn cursor(mut self, cursor: Cursor) -> Self {
-        self.cursor = Some(cursor);
+    pub fn cursor(mut self, cursor: impl Into<Option<Cursor>>) -> Self {
+        self.cursor = cursor.into();
         self
     }
 
@@ -88,8 +103,8 @@ impl ListSessionsRequest {
     /// let request = ListSessionsRequest::new().agent("codex");
     /// ```
     #[must_use]
-    pub fn agent(mut self, agent: impl Into<String>) -> Self {
-        self.filter.agent = Some(agent.into());
+    pub fn agent(mut self, agent: impl OptionalText) -> Self {
+        self.filter.agent = agent.into_text();
         self
     }
 
@@ -100,8 +115,8 @@ impl ListSessionsRequest {
     /// let request = ListSessionsRequest::new().sandbox_id("sandbox-1");
     /// ```
     #[must_use]
-    pub fn sandbox_id(mut self, sandbox_id: impl Into<String>) -> Self {
-        self.filter.sandbox_id = Some(sandbox_id.into());
+    pub fn sandbox_id(mut self, sandbox_id: impl OptionalText) -> Self {
+        self.filter.sandbox_id = sandbox_id.into_text();
         self
     }
 
@@ -136,8 +151,8 @@ impl ListSessionsRequest {
     /// let request = ListSessionsRequest::new().created_from(chrono::DateTime::UNIX_EPOCH);
     /// ```
     #[must_use]
-    pub fn created_from(mut self, time: DateTime<Utc>) -> Self {
-        self.filter.created_from = Some(time.timestamp_millis());
+    pub fn created_from(mut self, time: impl Into<Option<DateTime<Utc>>>) -> Self {
+        self.filter.created_from = time.into().map(|time| time.timestamp_millis());
         self
     }
 
@@ -148,8 +163,8 @@ impl ListSessionsRequest {
     /// let request = ListSessionsRequest::new().created_before(chrono::DateTime::UNIX_EPOCH);
     /// ```
     #[must_use]
-    pub fn created_before(mut self, time: DateTime<Utc>) -> Self {
-        self.filter.created_before = Some(time.timestamp_millis());
+    pub fn created_before(mut self, time: impl Into<Option<DateTime<Utc>>>) -> Self {
+        self.filter.created_before = time.into().map(|time| time.timestamp_millis());
         self
     }
 
@@ -163,6 +178,30 @@ impl ListSessionsRequest {
     pub fn descending(mut self) -> Self {
         self.filter.descending = true;
         self
+    }
+
+    /// The cursor that continues after this session, wherever you have it from: also after the last session of a listing,
+    /// so that a reader can look later for what has been added since.
+    ///
+    /// It belongs to this listing, whatever page the request is for. It is a position in the order, so the session itself
+    /// need not be part of the listing, and need not exist any more.
+    ///
+    /// ```
+    /// # use agent_session_store::{ListSessionsRequest, SessionRecord, SessionStore};
+    /// # let store = SessionStore::open_in_memory()?;
+    /// # let session = |id, millis| SessionRecord::new(id, "claude", "a", "c", chrono::DateTime::from_timestamp_millis(millis).unwrap());
+    /// # store.update_session(&session("one", 1))?;
+    /// let request = ListSessionsRequest::new();
+    /// let page = store.list_sessions(&request)?;
+    /// let end = page.items.last().map(|session| request.cursor_after(session));
+    /// # store.update_session(&session("two", 2))?;
+    /// // … later …
+    /// let new = store.list_sessions(&request.cursor(end))?;
+    /// # assert_eq!(new.items, [session("two", 2)]);
+    /// # Ok::<(), agent_session_store::Error>(())
+    /// ```
+    pub fn cursor_after(&self, session: &SessionRecord) -> Cursor {
+        Listing::cursor_of(&self.filter, session.created_at.timestamp_millis(), &session.id)
     }
 
     pub(crate) fn listing(&self) -> Result<Listing<'_, SessionFilter>> {
@@ -200,11 +239,21 @@ impl Filter for SessionFilter {
 /// let first_ten = ListEventsRequest::new("session-1").limit(10);
 /// let last_ten = ListEventsRequest::new("session-1").descending().limit(10);
 /// ```
+///
+/// With serde, a request is an object with the fields `sessionId`, and optionally `after`, `before`, `descending`, `limit`,
+/// `maxBytes` and `cursor`; another field is an error. Numbers and truth values may be text, so a web handler can take one
+/// as its query string.
+///
+/// ```
+/// # use agent_session_store::ListEventsRequest;
+/// let request: ListEventsRequest = serde_urlencoded::from_str("sessionId=session-1&after=17&limit=10").unwrap();
+/// assert_eq!(request, ListEventsRequest::new("session-1").after(17).limit(10));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListEventsRequest {
-    limit: u32,
-    max_bytes: Option<usize>,
-    cursor: Option<Cursor>,
+    pub(super) limit: u32,
+    pub(super) max_bytes: Option<usize>,
+    pub(super) cursor: Option<Cursor>,
     pub(crate) filter: EventFilter,
 }
 
@@ -229,15 +278,15 @@ impl ListEventsRequest {
         Self { limit: 0, max_bytes: None, cursor: None, filter }
     }
 
-    /// The maximum number of rows on a page; 0 means the default of 100.
+    /// The maximum number of rows on a page; 0 and `None` mean the default of 100.
     ///
     /// ```
     /// # use agent_session_store::ListEventsRequest;
     /// let request = ListEventsRequest::new("session-1").limit(1_000);
     /// ```
     #[must_use]
-    pub fn limit(mut self, rows: u32) -> Self {
-        self.limit = rows;
+    pub fn limit(mut self, rows: impl Into<Option<u32>>) -> Self {
+        self.limit = rows.into().unwrap_or(0);
         self
     }
 
@@ -248,8 +297,8 @@ impl ListEventsRequest {
     /// let request = ListEventsRequest::new("session-1").max_bytes(1_000_000);
     /// ```
     #[must_use]
-    pub fn max_bytes(mut self, bytes: usize) -> Self {
-        self.max_bytes = Some(bytes);
+    pub fn max_bytes(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.max_bytes = bytes.into();
         self
     }
 
@@ -269,8 +318,8 @@ impl ListEventsRequest {
     /// # Ok::<(), agent_session_store::Error>(())
     /// ```
     #[must_use]
-    pub fn cursor(mut self, cursor: Cursor) -> Self {
-        self.cursor = Some(cursor);
+    pub fn cursor(mut self, cursor: impl Into<Option<Cursor>>) -> Self {
+        self.cursor = cursor.into();
         self
     }
 
@@ -281,8 +330,8 @@ impl ListEventsRequest {
     /// let what_is_new = ListEventsRequest::new("session-1").after(17);
     /// ```
     #[must_use]
-    pub fn after(mut self, index: i64) -> Self {
-        self.filter.after = Some(index);
+    pub fn after(mut self, index: impl Into<Option<i64>>) -> Self {
+        self.filter.after = index.into();
         self
     }
 
@@ -293,8 +342,8 @@ impl ListEventsRequest {
     /// let the_ten_before = ListEventsRequest::new("session-1").before(17).descending().limit(10);
     /// ```
     #[must_use]
-    pub fn before(mut self, index: i64) -> Self {
-        self.filter.before = Some(index);
+    pub fn before(mut self, index: impl Into<Option<i64>>) -> Self {
+        self.filter.before = index.into();
         self
     }
 
@@ -308,6 +357,30 @@ impl ListEventsRequest {
     pub fn descending(mut self) -> Self {
         self.filter.descending = true;
         self
+    }
+
+    /// The cursor that continues after this event, wherever you have it from: also after the last event of a session, so
+    /// that a reader can look later for what has been appended since.
+    ///
+    /// It belongs to this listing, whatever page the request is for. It is a position in the order, so the event need not
+    /// exist any more.
+    ///
+    /// ```
+    /// # use agent_session_store::{Json, ListEventsRequest, NewEvent, Sender, SessionStore};
+    /// # let store = SessionStore::open_in_memory()?;
+    /// # let event = |id| NewEvent::new(id, chrono::DateTime::UNIX_EPOCH, "c", Sender::Agent, Json::parse("{}").unwrap());
+    /// # store.append_events("session-1", &[event("one")])?;
+    /// let request = ListEventsRequest::new("session-1");
+    /// let page = store.list_events(&request)?;
+    /// let end = page.items.last().map(|event| request.cursor_after(event));
+    /// # store.append_events("session-1", &[event("two")])?;
+    /// // … later …
+    /// let new = store.list_events(&request.cursor(end))?;
+    /// # assert_eq!(new.items[0].id, "two");
+    /// # Ok::<(), agent_session_store::Error>(())
+    /// ```
+    pub fn cursor_after(&self, event: &SessionEvent) -> Cursor {
+        Listing::cursor_of(&self.filter, event.event_index, &event.id)
     }
 
     pub(crate) fn listing(&self) -> Result<Listing<'_, EventFilter>> {

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use super::async_events::AsyncEvents;
+use super::async_rows::{AsyncEvents, AsyncSessions};
 use super::asynchronous::AsyncSessionStore;
 use super::engine::{StoreEngine, on_engine};
 use super::writer::row_writes;
@@ -32,6 +32,12 @@ macro_rules! print {
             documented! { events on tasks {
                 pub fn events(&self, request: ListEventsRequest) -> AsyncEvents {
                     AsyncEvents::new(self.clone(), request)
+                }
+            } }
+
+            documented! { sessions on tasks {
+                pub fn sessions(&self, request: ListSessionsRequest) -> AsyncSessions {
+                    AsyncSessions::new(self.clone(), request)
                 }
             } }
 

@@ -38,6 +38,12 @@ macro_rules! print {
                 }
             } }
 
+            documented! { sessions on store {
+                pub fn sessions(&self, request: ListSessionsRequest) -> impl Iterator<Item = Result<SessionRecord>> {
+                    verb::walk(|request| self.list_sessions(request), request)
+                }
+            } }
+
             documented! { export on store {
                 pub fn export<'a, W: Write>(&self, writer: W, export: impl Into<Export<'a>>) -> Result<Progress> {
                     on_engine!(self.engine(), engine => engine.export(writer, export.into()))

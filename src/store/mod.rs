@@ -15,7 +15,7 @@ mod ticket;
 mod writer;
 
 #[cfg(feature = "async")]
-mod async_events;
+mod async_rows;
 #[cfg(feature = "async")]
 mod async_verbs;
 #[cfg(feature = "async")]
@@ -24,7 +24,7 @@ mod asynchronous;
 mod workers;
 
 #[cfg(feature = "async")]
-pub use self::async_events::AsyncEvents;
+pub use self::async_rows::{AsyncEvents, AsyncSessions};
 #[cfg(feature = "async")]
 pub use self::asynchronous::AsyncSessionStore;
 pub use self::blocking::SessionStore;

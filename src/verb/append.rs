@@ -3,10 +3,11 @@
 use crate::database::rows::EventRow;
 use crate::database::{Database, Lock};
 use crate::error::{Error, Result};
+use crate::model::append_request::{AppendRequest, Requirement};
 use crate::model::event::{NewEvent, SessionEvent};
 
 pub(crate) async fn append_events<D: Database>(db: &mut D, session_id: &str, events: &[NewEvent]) -> Result<Vec<i64>> {
-    append(db, session_id, None, events).await
+    append_if(db, session_id, None, events).await
 }
 
 pub(crate) async fn append_events_after<D: Database>(
@@ -15,23 +16,53 @@ pub(crate) async fn append_events_after<D: Database>(
     last_index: i64,
     events: &[NewEvent],
 ) -> Result<Vec<i64>> {
-    append(db, session_id, Some(last_index), events).await
+    append_if(db, session_id, Some(last_index), events).await
 }
 
 pub(crate) async fn last_event_index<D: Database>(db: &mut D, session_id: &str) -> Result<Option<i64>> {
     db.last_index(session_id).await
 }
 
+pub(crate) async fn append<D: Database>(db: &mut D, request: &AppendRequest, events: &[NewEvent]) -> Result<Vec<i64>> {
+    let AppendRequest { session_id, ends_at, requires } = request;
+    if *requires == Requirement::Nothing {
+        return append_if(db, session_id, *ends_at, events).await;
+    }
+    db.atomically(Lock::ReadWrite { session: Some(session_id) }, async |db| {
+        let refusal = match db.is_live(session_id).await? {
+            None => Some(Error::SessionNotFound { id: session_id.clone() }),
+            Some(false) if *requires == Requirement::Live => Some(Error::SessionEnded { id: session_id.clone() }),
+            Some(_) => None,
+        };
+        match refusal {
+            None => append_if(db, session_id, *ends_at, events).await,
+            Some(refusal) => one_by_one(db, session_id, *ends_at, events, Some(refusal)).await,
+        }
+    })
+    .await
+}
+
 /// Appends if the session ends at the expected index; `None` expects nothing.
-async fn append<D: Database>(
+async fn append_if<D: Database>(
     db: &mut D,
     session_id: &str,
     expected: Option<i64>,
     new: &[NewEvent],
 ) -> Result<Vec<i64>> {
-    if let Some(indexes) = db.append_new(session_id, expected, new).await? {
-        return Ok(indexes);
+    match db.append_new(session_id, expected, new).await? {
+        Some(indexes) => Ok(indexes),
+        None => one_by_one(db, session_id, expected, new, None).await,
     }
+}
+
+/// Appends what is not stored yet, unless it is refused.
+async fn one_by_one<D: Database>(
+    db: &mut D,
+    session_id: &str,
+    expected: Option<i64>,
+    new: &[NewEvent],
+    refusal: Option<Error>,
+) -> Result<Vec<i64>> {
     db.atomically(Lock::ReadWrite { session: Some(session_id) }, async |db| {
         let last_index = db.last_index(session_id).await?;
         let first = last_index.unwrap_or(0);
@@ -58,8 +89,9 @@ async fn append<D: Database>(
             indexes.push(stored.event_index);
         }
         // Checked last, because a batch that is already stored is no conflict, whatever was appended since.
-        match expected {
-            Some(expected) if last > first && expected != first => {
+        match (refusal, expected) {
+            (Some(refusal), _) if last > first => Err(refusal),
+            (_, Some(expected)) if last > first && expected != first => {
                 Err(Error::AppendConflict { session_id: session_id.to_owned(), expected, last_index })
             }
             _ => {

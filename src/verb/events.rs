@@ -7,6 +7,10 @@ use crate::model::event::SessionEvent;
 use crate::model::page::ListPage;
 use crate::model::request::ListEventsRequest;
 
+pub(crate) async fn get_event<D: Database>(db: &mut D, id: &str) -> Result<Option<SessionEvent>> {
+    db.event_with_id(id).await
+}
+
 pub(crate) async fn list_events<D: Database>(
     db: &mut D,
     request: &ListEventsRequest,

@@ -16,8 +16,8 @@ mod step;
 mod walk;
 
 pub(crate) use self::access::Access;
-pub(crate) use self::append::{append_events, append_events_after, last_event_index};
-pub(crate) use self::events::{insert_event, insert_events, latest_events, list_events};
+pub(crate) use self::append::{append, append_events, append_events_after, last_event_index};
+pub(crate) use self::events::{get_event, insert_event, insert_events, latest_events, list_events};
 pub(crate) use self::export::export;
 pub(crate) use self::import::{import, import_in_steps};
 pub(crate) use self::inspect::{check, session_stats, stats};

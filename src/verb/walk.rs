@@ -1,9 +1,8 @@
 //! Iterating over a whole listing, one page at a time, past rows that cannot be decoded.
 
 use crate::error::{Error, Result};
-use crate::model::event::SessionEvent;
 use crate::model::page::ListPage;
-use crate::model::request::{ListEventsRequest, PageRequest};
+use crate::model::request::PageRequest;
 
 /// The rows on all pages of a listing, with one page in memory. A row that cannot be decoded is an error in its place,
 /// and the walk continues after it; any other error is the last item.
@@ -70,11 +69,11 @@ impl<Q: PageRequest, T> Walk<Q, T> {
     }
 }
 
-/// The events of a listing, fetched page by page.
-pub(crate) fn walk(
-    mut list: impl FnMut(&ListEventsRequest) -> Result<ListPage<SessionEvent>>,
-    request: ListEventsRequest,
-) -> impl Iterator<Item = Result<SessionEvent>> {
+/// The rows of a listing, fetched page by page.
+pub(crate) fn walk<Q: PageRequest, T>(
+    mut list: impl FnMut(&Q) -> Result<ListPage<T>>,
+    request: Q,
+) -> impl Iterator<Item = Result<T>> {
     let mut walk = Walk::new(request);
     std::iter::from_fn(move || {
         loop {

@@ -9,9 +9,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use agent_session_store::{
-    AsyncSessionStore, CheckReport, CheckpointReport, Error, Export, FileMaintenance, Import, ImportSource,
-    ListEventsRequest, ListPage, ListSessionsRequest, NewEvent, Progress, PruneReport, PruneRequest, SessionEvent,
-    SessionPersistDriver, SessionRecord, SessionStats, Stats,
+    AppendRequest, AsyncSessionStore, CheckReport, CheckpointReport, Error, Export, FileMaintenance, Import,
+    ImportSource, ListEventsRequest, ListPage, ListSessionsRequest, NewEvent, Progress, PruneReport, PruneRequest,
+    SessionEvent, SessionPersistDriver, SessionRecord, SessionStats, Stats,
 };
 use chrono::{DateTime, Utc};
 use tokio::runtime::Runtime;
@@ -132,11 +132,13 @@ impl FileMaintenance for Tasks {
 
 waited_for! {
     get_session(id: &str) -> Option<SessionRecord>;
+    get_event(id: &str) -> Option<SessionEvent>;
     list_sessions(request: &ListSessionsRequest) -> ListPage<SessionRecord>;
     update_session(session: &SessionRecord) -> ();
     list_events(request: &ListEventsRequest) -> ListPage<SessionEvent>;
     insert_event(event: &SessionEvent) -> ();
     insert_events(events: &[SessionEvent]) -> ();
+    append(request: &AppendRequest, events: &[NewEvent]) -> Vec<i64>;
     append_events(session_id: &str, events: &[NewEvent]) -> Vec<i64>;
     append_events_after(session_id: &str, last_index: i64, events: &[NewEvent]) -> Vec<i64>;
     last_event_index(session_id: &str) -> Option<i64>;

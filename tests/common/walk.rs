@@ -1,7 +1,7 @@
 //! Listings, page by page. Every cursor goes the way a client would send it: as text.
 
 use agent_session_store::diesel::SqliteConnection;
-use agent_session_store::{ListEventsRequest, ListSessionsRequest, SessionPersistDriver};
+use agent_session_store::{Cursor, ListEventsRequest, ListSessionsRequest, SessionPersistDriver};
 
 /// The ids on each page of a listing of events.
 pub fn walk_events(conn: &mut SqliteConnection, mut request: ListEventsRequest) -> Vec<Vec<String>> {
@@ -10,7 +10,7 @@ pub fn walk_events(conn: &mut SqliteConnection, mut request: ListEventsRequest) 
         let page = conn.list_events(&request).unwrap();
         pages.push(page.items.into_iter().map(|event| event.id).collect());
         let Some(cursor) = page.next_cursor else { return pages };
-        request = request.cursor(cursor.to_string().parse().unwrap());
+        request = request.cursor(cursor.to_string().parse::<Cursor>().unwrap());
     }
 }
 
@@ -21,6 +21,6 @@ pub fn walk_sessions(conn: &mut SqliteConnection, mut request: ListSessionsReque
         let page = conn.list_sessions(&request).unwrap();
         pages.push(page.items.into_iter().map(|session| session.id).collect());
         let Some(cursor) = page.next_cursor else { return pages };
-        request = request.cursor(cursor.to_string().parse().unwrap());
+        request = request.cursor(cursor.to_string().parse::<Cursor>().unwrap());
     }
 }

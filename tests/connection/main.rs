@@ -8,6 +8,7 @@ mod common;
 mod fuzz;
 
 mod append;
+mod append_guards;
 mod append_together;
 mod batch;
 mod bounded;
@@ -34,6 +35,7 @@ mod prune;
 mod prune_odd;
 mod prune_steps;
 mod readable_export;
+mod request_form;
 mod secrets;
 mod transfer;
 mod transfer_broken;

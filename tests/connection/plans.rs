@@ -105,9 +105,9 @@ fn the_listings_name_their_whole_order() {
         read(&mut conn);
         let sql = statements.take_run().pop().unwrap();
         let (keys, end) = if name.starts_with("list_sessions") {
-            ("(created_at, id)", "created_at ASC, id ASC")
+            ("(sessions.created_at, id)", "sessions.created_at ASC, id ASC")
         } else {
-            ("(event_index, id)", "event_index ASC, id ASC")
+            ("(events.event_index, id)", "events.event_index ASC, id ASC")
         };
         let sql = sql.trim_end_matches(" LIMIT ?");
         assert!(sql.ends_with(&format!(" ORDER BY {end}")), "{name}: {sql}");

@@ -216,7 +216,9 @@ fn a_page_fails_and_its_error_says_where_the_listing_goes_on() {
     assert!(conn.list_events(&ListEventsRequest::new("two").cursor(cursor.clone())).is_err());
     let (id, cursor) = after(conn.list_events(&request.clone().cursor(cursor)));
     assert_eq!(id, "e4");
-    let page = conn.list_events(&request.clone().cursor(cursor.to_string().parse().unwrap())).unwrap();
+    let page = conn
+        .list_events(&request.clone().cursor(cursor.to_string().parse::<agent_session_store::Cursor>().unwrap()))
+        .unwrap();
     assert_eq!(page.items.first().map(|event| &*event.id), Some("e5"));
     // The rows before it are on a shorter page.
     assert_eq!(conn.list_events(&request.limit(3)).unwrap().items.len(), 3);

@@ -14,5 +14,6 @@ mod callbacks;
 mod house;
 mod instrumented;
 mod migrations;
+mod paging;
 mod triggers;
 mod triggers_in_transactions;

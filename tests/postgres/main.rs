@@ -15,6 +15,7 @@ mod contract;
 #[cfg(unix)]
 mod faults;
 mod host;
+mod host_paging;
 mod jsonb;
 mod looking;
 mod meanwhile;

@@ -4,7 +4,7 @@ use std::thread;
 
 use agent_session_store::diesel::PgConnection;
 use agent_session_store::diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
-use agent_session_store::{Error, PruneReport, PruneRequest, SessionPersistDriver, SessionStore};
+use agent_session_store::{AppendRequest, Error, PruneReport, PruneRequest, SessionPersistDriver, SessionStore};
 
 use crate::common::samples::bare_session;
 use crate::common::{PgDb, event, millis, new_event, session};
@@ -54,6 +54,31 @@ fn a_fork_does_not_overwrite_a_record_that_was_stored_meanwhile() {
     assert!(matches!(&forked, Err(Error::SessionExists { id }) if id == "copy"), "{forked:?}");
     assert_eq!(conn.get_session("copy").unwrap(), Some(theirs));
     assert_eq!(conn.last_event_index("copy").unwrap(), None);
+}
+
+#[test]
+fn an_append_that_needs_a_live_session_waits_for_whoever_is_ending_it() {
+    let Some(db) = PgDb::ours() else { return };
+    let mut conn = db.connect();
+    conn.update_session(&bare_session("one")).unwrap();
+    let request = AppendRequest::new("one").must_be_live();
+    assert_eq!(conn.append(&request, &[new_event("a")]).unwrap(), [1]);
+    let mut first = begun(&db);
+    first.destroy_session("one", millis(5)).unwrap();
+    let refused = while_waiting(&db, first, || conn.append(&request, &[new_event("b")]));
+    assert!(matches!(&refused, Err(Error::SessionEnded { id }) if id == "one"), "{refused:?}");
+    assert_eq!(conn.last_event_index("one").unwrap(), Some(1));
+}
+
+#[test]
+fn a_session_does_not_end_while_an_append_needs_it_to_be_live() {
+    let Some(db) = PgDb::ours() else { return };
+    let mut conn = db.connect();
+    conn.update_session(&bare_session("one")).unwrap();
+    let mut first = begun(&db);
+    assert_eq!(first.append(&AppendRequest::new("one").must_be_live(), &[new_event("a")]).unwrap(), [1]);
+    assert!(while_waiting(&db, first, || conn.destroy_session("one", millis(5)).unwrap()));
+    assert_eq!(conn.last_event_index("one").unwrap(), Some(1));
 }
 
 /// Also where they wait together, and are written together.

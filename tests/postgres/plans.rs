@@ -181,7 +181,7 @@ fn on_the_reference_drivers_index_only_events_that_share_an_index_are_sorted() {
             assert!(plan.contains("Presorted Key: event_index\n        ->  Index Scan"), "{page}\n{plan}");
             assert!(plan.contains(index) && plan.contains("(session_id = "), "{page}\n{plan}");
             // A deep page does not begin at the first event.
-            assert_eq!(page.contains("(event_index, id"), plan.contains("ROW(event_index"), "{page}\n{plan}");
+            assert_eq!(page.contains("(events.event_index, id"), plan.contains("ROW(event_index"), "{page}\n{plan}");
         });
     }
 }

@@ -91,7 +91,9 @@ fn an_error_names_the_row_and_the_column_and_says_where_the_listing_goes_on() {
             panic!("{change}")
         };
         assert_eq!((&*id, column), ("two", expected), "{change}");
-        let rest = conn.list_sessions(&request.cursor(after.to_string().parse().unwrap())).unwrap();
+        let rest = conn
+            .list_sessions(&request.cursor(after.to_string().parse::<agent_session_store::Cursor>().unwrap()))
+            .unwrap();
         assert_eq!(rest.items.len(), if expected == "created_at" { 0 } else { 2 }, "{change}");
         // Only a listing goes on.
         assert!(matches!(conn.get_session("two"), Err(Error::Decode { after: None, .. })));

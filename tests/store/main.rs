@@ -9,6 +9,8 @@ mod common;
 #[cfg(feature = "async")]
 mod async_limits;
 #[cfg(feature = "async")]
+mod async_listings;
+#[cfg(feature = "async")]
 mod async_store;
 #[cfg(unix)]
 mod backup_beside;

@@ -22,7 +22,8 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection;
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
+use diesel::query_builder::AstPass;
+use diesel::sql_types::{BigInt, Bool, Text};
 
 pub(crate) use self::append::{Appending, append_all};
 pub(crate) use self::storing::{Stored, put_all};
@@ -46,12 +47,23 @@ use crate::schema::events;
 impl Dialect for Pg {
     const EVENTS: &'static str = "events";
     const SESSIONS: &'static str = "sessions";
+    const BY_BYTES: &'static str = " COLLATE \"C\"";
+
+    fn push_created_at<'b>(mut out: AstPass<'_, 'b, Self>, millis: &'b i64, _: &'b str) -> QueryResult<()> {
+        out.push_bind_param::<BigInt, _>(millis)
+    }
 }
 
 postgres_statement! {
     LastEvent { session_id: &'a str } -> (Text, BigInt),
     "SELECT id, event_index FROM events WHERE session_id = " { session_id as Text }
     " ORDER BY event_index DESC LIMIT 1"
+}
+
+postgres_statement! {
+    /// The record stays as it is until the transaction ends.
+    IsLive { id: &'a str } -> Bool,
+    "SELECT destroyed_at IS NULL FROM sessions WHERE id = " { id as Text } " FOR SHARE"
 }
 
 postgres_statement! {
@@ -83,6 +95,10 @@ impl Database for PgConnection {
     const WRITERS_WAIT: bool = false;
 
     statements_in_common!();
+
+    async fn is_live(&mut self, id: &str) -> Result<Option<bool>> {
+        Ok(IsLive { id }.get_result(self).optional()?)
+    }
 
     async fn sessions(&mut self, listing: &Listing<'_, SessionFilter>) -> Result<ListPage<SessionRecord>> {
         listing::list(self, listing)

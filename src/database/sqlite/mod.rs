@@ -32,6 +32,8 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
+use diesel::query_builder::AstPass;
+use diesel::sql_types::{BigInt, Bool, Text};
 use diesel::sqlite::Sqlite;
 
 use self::event_statements::{AddEvent, LastEvent, PutEvent};
@@ -39,7 +41,7 @@ pub(super) use self::place::is_odd_position;
 use super::columns::{Column, RowName, StoredText, Whole};
 use super::queries::{self, DeleteEvents, EventById, SessionOfEvent, statements_in_common};
 use super::rows::{EventRow, SessionRow};
-use super::statement::Dialect;
+use super::statement::{Dialect, sqlite_statement};
 use super::{Database, Deleted, Lock};
 use crate::error::{Error, Result};
 use crate::model::event::{NewEvent, SessionEvent};
@@ -55,6 +57,25 @@ use crate::model::session::SessionRecord;
 impl Dialect for Sqlite {
     const EVENTS: &'static str = "main.events";
     const SESSIONS: &'static str = "main.sessions";
+    const BY_BYTES: &'static str = "";
+
+    fn push_created_at<'b>(mut out: AstPass<'_, 'b, Self>, millis: &'b i64, id: &'b str) -> QueryResult<()> {
+        out.push_sql("coalesce((SELECT s.created_at FROM main.sessions AS s WHERE s.id = ");
+        out.push_bind_param::<Text, _>(id)?;
+        out.push_sql(" AND typeof(s.created_at) = 'real' AND s.created_at >= ");
+        out.push_bind_param::<BigInt, _>(millis)?;
+        out.push_sql(" AND s.created_at < 1 + ");
+        out.push_bind_param::<BigInt, _>(millis)?;
+        out.push_sql("), ");
+        out.push_bind_param::<BigInt, _>(millis)?;
+        out.push_sql(")");
+        Ok(())
+    }
+}
+
+sqlite_statement! {
+    IsLive { id: &'a str } -> Bool,
+    "SELECT destroyed_at IS NULL FROM main.sessions WHERE id = " { id as Text }
 }
 
 impl Database for SqliteConnection {
@@ -66,6 +87,11 @@ impl Database for SqliteConnection {
     const WRITERS_WAIT: bool = true;
 
     statements_in_common!();
+
+    /// Nobody else writes meanwhile.
+    async fn is_live(&mut self, id: &str) -> Result<Option<bool>> {
+        Ok(IsLive { id }.get_result(self).optional()?)
+    }
 
     async fn sessions(&mut self, listing: &Listing<'_, SessionFilter>) -> Result<ListPage<SessionRecord>> {
         paging::list(self, listing)
