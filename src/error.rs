@@ -153,7 +153,8 @@ pub enum Error {
         /// The error from SQLite or the server, or what is at the path instead.
         source: ConnectionError,
     },
-    /// The file is not an SQLite database.
+    /// The file is not an SQLite database, or an encrypted one of another key; see
+    /// [`on_open`](crate::SessionStoreBuilder::on_open).
     NotADatabase {
         /// The error from SQLite.
         source: diesel::result::Error,
@@ -207,8 +208,9 @@ pub enum Error {
     },
     /// The store has been closed.
     Closed,
-    /// The call came from code that the store is running (a callback, a writer, instrumentation) and would have waited
-    /// forever for that code to return. Nothing was done; repeat the call once that code has returned.
+    /// The call came from code that the store is running (a callback, a writer, instrumentation, a transaction) and would
+    /// have waited forever for that code to return. Nothing was done; repeat the call once that code has returned. In a
+    /// [`transaction`](crate::SessionStore::transaction), call the verbs of the transaction instead, also for reading.
     Reentrant,
     /// Your code panicked on a thread of the store: Diesel's instrumentation, or the reader, writer or callback of an
     /// async export or import. A write may or may not have been stored.
@@ -313,7 +315,9 @@ impl fmt::Display for Error {
             Self::CannotMigrate { reason } => write!(f, "cannot migrate the database, nothing was changed: {reason}"),
             Self::Migration { source } => write!(f, "the migration failed and was rolled back: {source}"),
             Self::Open { path, source } => write!(f, "cannot open {path:?}: {source}"),
-            Self::NotADatabase { source } => write!(f, "the file is not an SQLite database: {source}"),
+            Self::NotADatabase { source } => {
+                write!(f, "the file is not an SQLite database, or is encrypted with another key: {source}")
+            }
             Self::ReadOnly { source } => write!(f, "the database cannot be written to: {source}"),
             Self::Busy { source } => write!(f, "another connection kept the database locked for too long: {source}"),
             Self::DiskFull { source } => write!(f, "there is no space left for the database: {source}"),
@@ -330,7 +334,7 @@ impl fmt::Display for Error {
             Self::Closed => f.write_str("the store is closed"),
             Self::Reentrant => f.write_str(
                 "the store was called from inside another of its calls, which this one would wait for: \
-                 call it after that one has returned",
+                 call it after that one has returned; in a transaction, call the verbs of the transaction",
             ),
             Self::Panicked => f.write_str("a thread of the store panicked; a write may or may not have been stored"),
             Self::Thread { source } => write!(f, "cannot start a thread: {source}"),

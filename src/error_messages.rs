@@ -135,7 +135,7 @@ fn all_errors() -> Vec<(Error, &'static str)> {
         ),
         (
             Error::NotADatabase { source: said("file is not a database") },
-            "the file is not an SQLite database: file is not a database",
+            "the file is not an SQLite database, or is encrypted with another key: file is not a database",
         ),
         (
             Error::ReadOnly { source: said("attempt to write a readonly database") },
@@ -174,7 +174,7 @@ fn all_errors() -> Vec<(Error, &'static str)> {
         (Error::Closed, "the store is closed"),
         (
             Error::Reentrant,
-            "the store was called from inside another of its calls, which this one would wait for: call it after that one has returned",
+            "the store was called from inside another of its calls, which this one would wait for: call it after that one has returned; in a transaction, call the verbs of the transaction",
         ),
         (Error::Panicked, "a thread of the store panicked; a write may or may not have been stored"),
         (Error::Thread { source: io() }, "cannot start a thread: the pipe is gone"),

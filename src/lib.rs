@@ -122,4 +122,4 @@ pub use model::session::SessionRecord;
 pub use model::transfer::{Export, Import, ImportSource, Selection};
 #[cfg(feature = "async")]
 pub use store::{AsyncEvents, AsyncSessionStore, AsyncSessions};
-pub use store::{Durability, JournalMode, SessionStore, SessionStoreBuilder};
+pub use store::{Durability, JournalMode, SessionStore, SessionStoreBuilder, StoreConnection, StoreTransaction};

@@ -393,7 +393,7 @@ macro_rules! documented {
     };
 }
 
-/// A verb's example on one face: a `connection`, a `store`, or a store for `tasks`.
+/// A verb's example on one face: a `connection`, a `store`, a `transaction` of one, or a store for `tasks`.
 macro_rules! example {
     (connection, $let:expr, $verb:expr, $arguments:expr, $then:expr) => {
         concat!(
@@ -422,6 +422,20 @@ macro_rules! example {
             ")?;\n",
             $then,
             end!(store)
+        )
+    };
+    (transaction, $let:expr, $verb:expr, $arguments:expr, $then:expr) => {
+        concat!(
+            "# Example\n\n```\n",
+            on!(transaction),
+            $let,
+            "tx.",
+            $verb,
+            "(",
+            $arguments,
+            ")?;\n",
+            $then,
+            end!(transaction)
         )
     };
     (tasks, $let:expr, $verb:expr, $arguments:expr, $then:expr) => {
@@ -494,6 +508,9 @@ macro_rules! receiver {
     (store) => {
         "store"
     };
+    (transaction) => {
+        "tx"
+    };
 }
 
 macro_rules! closed {
@@ -522,6 +539,9 @@ macro_rules! on {
              # store.insert_event(&event(\"event-1\", 1))?;\n"
         )
     };
+    (transaction) => {
+        concat!(on!(store), "# store.transaction(|tx| {\n")
+    };
     (tasks) => {
         concat!(
             given!(),
@@ -535,6 +555,9 @@ macro_rules! on {
 
 macro_rules! end {
     (tasks) => {
+        "\n# Ok::<(), Error>(())\n# })?;\n# Ok::<(), Error>(())\n```"
+    };
+    (transaction) => {
         "\n# Ok::<(), Error>(())\n# })?;\n# Ok::<(), Error>(())\n```"
     };
     ($face:ident) => {

@@ -2,10 +2,9 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use super::blocking::{OpenStore, SessionStore};
-use super::builder::SessionStoreBuilder;
 use super::engine::Engine;
 use super::reentrance::{Activity, is_inside, refuse};
 use super::workers::Workers;
@@ -63,11 +62,9 @@ pub(super) struct Threads {
     pub(super) importing: Workers,
     pub(super) copying: Workers,
     pub(super) tidying: Workers,
+    pub(super) transacting: Workers,
     closing: Workers,
 }
-
-/// Shared by all stores, since a store that is being opened has no threads yet.
-static OPENING: LazyLock<Workers> = LazyLock::new(|| Workers::new(64, "agent-session-store-open", None));
 
 impl AsyncSessionStore {
     /// See [`SessionStore::open`].
@@ -84,7 +81,7 @@ impl AsyncSessionStore {
     /// # }
     /// ```
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self> {
-        SessionStore::builder().open_async(path).await
+        Self::builder().open(path).await
     }
 
     /// See [`SessionStore::connect`].
@@ -101,7 +98,7 @@ impl AsyncSessionStore {
     /// # }
     /// ```
     pub async fn connect(url: impl Into<String>) -> Result<Self> {
-        SessionStore::builder().connect_async(url).await
+        Self::builder().connect(url).await
     }
 
     /// See [`SessionStore::open_in_memory`].
@@ -179,6 +176,7 @@ impl From<SessionStore> for AsyncSessionStore {
             importing: long(16, "agent-session-store-import"),
             copying: long(4, "agent-session-store-backup"),
             tidying: long(4, "agent-session-store-tidy"),
+            transacting: long(engine.reading_connections(), "agent-session-store-transact"),
             closing: long(1, "agent-session-store-close"),
         };
         Self { store, threads: Arc::new(threads) }
@@ -188,44 +186,6 @@ impl From<SessionStore> for AsyncSessionStore {
 impl fmt::Debug for AsyncSessionStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("AsyncSessionStore").field(&self.store).finish()
-    }
-}
-
-impl SessionStoreBuilder {
-    /// Like [`open`](SessionStoreBuilder::open), but without blocking a thread of the runtime.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`open`](SessionStoreBuilder::open).
-    ///
-    /// ```
-    /// # use agent_session_store::SessionStore;
-    /// # async fn example() -> Result<(), agent_session_store::Error> {
-    /// let store = SessionStore::builder().readers(8).open_async("sessions.db").await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn open_async(self, path: impl Into<PathBuf>) -> Result<AsyncSessionStore> {
-        let path = path.into();
-        OPENING.run(move || self.open(path)).await.map(AsyncSessionStore::from)
-    }
-
-    /// Like [`connect`](SessionStoreBuilder::connect), but without blocking a thread of the runtime.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`connect`](SessionStoreBuilder::connect).
-    ///
-    /// ```
-    /// # use agent_session_store::SessionStore;
-    /// # async fn example() -> Result<(), agent_session_store::Error> {
-    /// let store = SessionStore::builder().schema("tenant_7").connect_async("postgres://localhost/app").await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn connect_async(self, url: impl Into<String>) -> Result<AsyncSessionStore> {
-        let url = url.into();
-        OPENING.run(move || self.connect(&url)).await.map(AsyncSessionStore::from)
     }
 }
 

@@ -34,6 +34,7 @@ use crate::error::Result;
 ///   [`Error::Closed`](crate::Error::Closed).
 /// - During an export, everything works except [`close`](Self::close) and [`reclaim_space`](Self::reclaim_space) and,
 ///   if the file was opened with a rollback journal, all writes. In memory everything works.
+/// - In a [`transaction`](Self::transaction), nothing works but the verbs of the transaction.
 /// - In the instrumentation of a read, the same rules apply as during an export. In that of a write you can read but
 ///   not write. Instrumentation of a store in memory cannot call the store at all.
 ///

@@ -1,10 +1,10 @@
 //! The store's builder.
 
-use std::path::Path;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use super::blocking::SessionStore;
-use super::engine::Engine;
+use super::engine::{OnOpen, StoreConnection};
 use super::options::{Durability, JournalMode, Options};
 use crate::error::Result;
 
@@ -19,11 +19,17 @@ use crate::error::Result;
 /// let store = SessionStore::builder().busy_timeout(Duration::from_secs(10)).readers(8).open(path)?;
 /// # Ok::<(), agent_session_store::Error>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+///
+/// `AsyncSessionStore::builder` returns one whose `open`, `connect` and `open_in_memory` open an `AsyncSessionStore`.
+#[derive(Clone, Debug)]
 #[must_use]
-pub struct SessionStoreBuilder(Options);
+pub struct SessionStoreBuilder<S = SessionStore>(pub(super) Options, PhantomData<fn() -> S>);
 
-impl SessionStoreBuilder {
+impl<S> SessionStoreBuilder<S> {
+    pub(super) fn of(options: Options) -> Self {
+        Self(options, PhantomData)
+    }
+
     /// What an acknowledged write survives. Default: [`Durability::Full`].
     ///
     /// ```
@@ -164,31 +170,6 @@ impl SessionStoreBuilder {
         self
     }
 
-    /// Opens a database file and [migrates](crate::migrate) it if necessary. A relative path is resolved against the
-    /// current working directory, once.
-    ///
-    /// The path is taken literally, with two exceptions. `":memory:"` opens a database
-    /// [in memory](Self::open_in_memory), as in SQLite. A path that begins with `file:`, which SQLite would read as a URI,
-    /// is refused: use [`read_only`](Self::read_only) and [`create`](Self::create) instead of URI parameters. To open
-    /// files with such names, write `"./:memory:"` and `"./file:x"`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Open`](crate::Error::Open), also if the path is not a file (a folder, a named pipe, a device) or is
-    /// left over from a killed [`backup_to`](SessionStore::backup_to); [`Error::Busy`](crate::Error::Busy); and the
-    /// errors of [`migrate`](crate::migrate).
-    ///
-    /// ```
-    /// # use agent_session_store::SessionStore;
-    /// # let folder = tempfile::tempdir().unwrap();
-    /// # let path = folder.path().join("sessions.db");
-    /// let store = SessionStore::builder().open(path)?;
-    /// # Ok::<(), agent_session_store::Error>(())
-    /// ```
-    pub fn open(self, path: impl AsRef<Path>) -> Result<SessionStore> {
-        Engine::open(path.as_ref(), self.0).map(SessionStore::over)
-    }
-
     /// The PostgreSQL schema with the tables, created if it does not exist. Default: the one that the server's
     /// `search_path` says, usually `public`. A store uses this schema and no other, so tenants with a schema each are
     /// kept apart. A file has no schemas.
@@ -218,49 +199,37 @@ impl SessionStoreBuilder {
         self
     }
 
-    /// Opens what a URL names, and [migrates](crate::migrate) it if necessary:
+    /// Runs your code on each connection that the store opens, before it sends anything else: the writing connection,
+    /// the reading ones, those that replace a lost one, and those that look at a backup or tidy up at the end. A further
+    /// call replaces the hook of an earlier one.
     ///
-    /// - `postgres://user:password@host:port/database?sslmode=verify-full`, with all the parameters that libpq knows,
-    ///   also as `postgresql://`: a PostgreSQL database (feature `postgres`).
-    /// - `sqlite:path`, `sqlite:///path`, or a path: a file, as by [`open`](Self::open).
+    /// With SQLCipher in place of SQLite (feature `bundled-sqlcipher` of `libsqlite3-sys`, without this crate's
+    /// `bundled`), `PRAGMA key` makes an encrypted store of a new file, and opens it again. A
+    /// [backup](SessionStore::backup_to) is encrypted with the same key. With another key, opening fails with
+    /// [`Error::NotADatabase`](crate::Error::NotADatabase). Exports, and the temporary file of an import, are not
+    /// encrypted. On PostgreSQL, use it for `SET`. The store's own settings follow: those of [`schema`](Self::schema),
+    /// [`busy_timeout`](Self::busy_timeout), [`durability`](Self::durability) and [`read_only`](Self::read_only).
     ///
-    /// On PostgreSQL, [`busy_timeout`](Self::busy_timeout) is the server's `lock_timeout`,
-    /// [`durability`](Self::durability) its `synchronous_commit`, and the options about the file do not apply. The
-    /// store has one writing connection and up to [`readers`](Self::readers) reading ones. A connection that is lost is
-    /// replaced by the next call.
+    /// The connections are opened at any time and on any thread, also read-only, and also by calls that only read. So
+    /// do what is the same each time, do not write, and leave no transaction open. The store does not wait for locks
+    /// yet. With [`transaction_pooling`](Self::transaction_pooling), whoever has the connection next meets what you set.
     ///
-    /// # Errors
-    ///
-    /// [`Error::Open`](crate::Error::Open) if the server refuses the connection, and says why (its message may be in the
-    /// server's language), [`Error::Unsupported`](crate::Error::Unsupported) without the feature,
-    /// [`Error::ReadOnly`](crate::Error::ReadOnly) if the role must not create the tables that are missing, and the errors
-    /// of [`open`](Self::open) and [`migrate`](crate::migrate).
+    /// An error fails the call that opens the connection. A database's message is passed on without what it quotes of
+    /// your statement, as [`Error::Open`](crate::Error::Open), since that may be part of the key. Diesel's
+    /// instrumentation sees the whole statement; pass nothing secret on to your logs there.
     ///
     /// ```
     /// # use agent_session_store::SessionStore;
     /// # let folder = tempfile::tempdir().unwrap();
-    /// # let url = format!("sqlite://{}", folder.path().join("sessions.db").display());
-    /// let store = SessionStore::builder().readers(8).connect(&url)?;
+    /// # let path = folder.path().join("sessions.db");
+    /// # let key = "x'2DD29CA851E7B56E4697B0E1F08507293D761A05CE4D1B628663F411A8086D99'";
+    /// // Without SQLCipher this does nothing.
+    /// let store = SessionStore::builder().on_open(move |conn| conn.batch_execute(&format!("PRAGMA key = \"{key}\""))).open(path)?;
     /// # Ok::<(), agent_session_store::Error>(())
     /// ```
-    pub fn connect(self, url: &str) -> Result<SessionStore> {
-        Engine::connect(url, self.0).map(SessionStore::over)
-    }
-
-    /// Opens a database in memory that lives as long as the store, for tests. All calls share one connection.
-    /// [`read_only`](Self::read_only) has no effect.
-    ///
-    /// # Errors
-    ///
-    /// Any error from the database.
-    ///
-    /// ```
-    /// # use agent_session_store::SessionStore;
-    /// let store = SessionStore::builder().open_in_memory()?;
-    /// # Ok::<(), agent_session_store::Error>(())
-    /// ```
-    pub fn open_in_memory(self) -> Result<SessionStore> {
-        Engine::open_in_memory(self.0).map(SessionStore::over)
+    pub fn on_open(mut self, hook: impl Fn(&mut StoreConnection<'_>) -> Result<()> + Send + Sync + 'static) -> Self {
+        self.0.on_open = OnOpen::new(hook);
+        self
     }
 }
 
@@ -273,5 +242,11 @@ impl SessionStore {
     /// ```
     pub fn builder() -> SessionStoreBuilder {
         SessionStoreBuilder::default()
+    }
+}
+
+impl Default for SessionStoreBuilder {
+    fn default() -> Self {
+        Self::of(Options::default())
     }
 }

@@ -8,14 +8,19 @@ mod blocking;
 mod blocking_verbs;
 mod builder;
 mod engine;
+mod open_store;
 mod options;
 mod reader_pool;
 mod reentrance;
+mod store_transaction;
 mod ticket;
+mod transaction_verbs;
 mod writer;
 
 #[cfg(feature = "async")]
 mod async_rows;
+#[cfg(feature = "async")]
+mod async_transaction;
 #[cfg(feature = "async")]
 mod async_verbs;
 #[cfg(feature = "async")]
@@ -29,4 +34,6 @@ pub use self::async_rows::{AsyncEvents, AsyncSessions};
 pub use self::asynchronous::AsyncSessionStore;
 pub use self::blocking::SessionStore;
 pub use self::builder::SessionStoreBuilder;
+pub use self::engine::StoreConnection;
 pub use self::options::{Durability, JournalMode};
+pub use self::store_transaction::StoreTransaction;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::engine::OnOpen;
+
 /// What an acknowledged write survives.
 ///
 /// ```
@@ -61,6 +63,7 @@ pub(super) struct Options {
     pub(super) auto_checkpoint: bool,
     pub(super) schema: Option<String>,
     pub(super) transaction_pooling: bool,
+    pub(super) on_open: OnOpen,
 }
 
 impl Default for Options {
@@ -77,6 +80,7 @@ impl Default for Options {
             auto_checkpoint: true,
             schema: None,
             transaction_pooling: false,
+            on_open: OnOpen::default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::reentrance::{Activity, ActivityGuard, StoreId, is_inside};
+use super::reentrance::{Activity, ActivityGuard, StoreId, is_inside, refuse};
 use crate::error::{Error, Result};
 
 /// A connection that can be in a pool.
@@ -55,8 +55,14 @@ impl<C: Lendable> ReaderPool<C> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// In a transaction, a read would not see what was written there, and the thread has a connection that does.
+    fn refuse_inside(&self) -> Result<()> {
+        refuse(self.id, &[Activity::Transacting])
+    }
+
     /// Reads with a connection of the pool, as soon as one is free.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut C) -> Result<T>) -> Result<T> {
+        self.refuse_inside()?;
         // A thread that holds a connection must not wait for another: the others may be waiting for this one.
         if is_inside(self.id, &[Activity::Reading, Activity::Writing, Activity::Emptying]) {
             return self.aside(work);
@@ -75,6 +81,7 @@ impl<C: Lendable> ReaderPool<C> {
     /// The same for reads that may take long, or that call the application's code. It does not wait and does not count
     /// towards the limit.
     pub(super) fn aside<T>(&self, work: impl FnOnce(&mut C) -> Result<T>) -> Result<T> {
+        self.refuse_inside()?;
         let mut pool = self.pool();
         if pool.is_closed {
             return Err(Error::Closed);

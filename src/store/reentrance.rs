@@ -29,6 +29,8 @@ pub(super) enum Activity {
     Emptying,
     /// It is closing the store.
     Closing,
+    /// It is running the application's part of a transaction.
+    Transacting,
     /// It is running a long operation for an async task.
     #[cfg(feature = "async")]
     Working,

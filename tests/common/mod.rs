@@ -31,6 +31,7 @@ pub mod samples;
 pub mod steps;
 #[cfg(feature = "async")]
 pub mod tasks;
+pub mod transactions;
 pub mod walk;
 
 pub use database::{TempDb, event_ids, in_memory};

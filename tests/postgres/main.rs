@@ -24,10 +24,12 @@ mod migrations;
 mod model;
 mod moving;
 mod old_shapes;
+mod on_open;
 mod plans;
 mod reference;
 mod refusal;
 #[cfg(feature = "async")]
 mod scale;
+mod store_transaction;
 mod undecodable;
 mod values;

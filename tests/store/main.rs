@@ -26,6 +26,7 @@ mod disk_full;
 mod failures;
 #[cfg(unix)]
 mod file_modes;
+mod on_open;
 mod opening;
 mod options;
 mod paths;
@@ -36,3 +37,4 @@ mod processes;
 mod quota;
 mod read_only;
 mod read_only_traces;
+mod transaction;

@@ -2,7 +2,9 @@
 
 use std::num::NonZeroU32;
 
-use diesel::connection::{AnsiTransactionManager as Manager, CacheSize, Connection, TransactionManager};
+use diesel::connection::{
+    AnsiTransactionManager as Manager, CacheSize, Connection, SimpleConnection, TransactionManager,
+};
 use diesel::pg::PgConnection;
 use diesel::result::Error as DieselError;
 
@@ -119,6 +121,12 @@ impl Drop for Open<'_> {
             let _ = Manager::rollback_transaction(self.conn);
         }
     }
+}
+
+/// Whether the server goes on with a transaction after an error in it. Diesel does not say so, and the server answers
+/// the commit of one that it has given up as if all were well; so this asks.
+pub(crate) fn survives(conn: &mut PgConnection) -> bool {
+    matches!(is_open(conn), Ok(true)) && conn.batch_execute("SELECT 1").is_ok()
 }
 
 fn depth(conn: &mut PgConnection) -> Option<NonZeroU32> {

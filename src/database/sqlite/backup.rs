@@ -10,15 +10,18 @@ use std::io::{Error as IoError, ErrorKind, Write as _};
 use std::path::Path;
 
 use diesel::prelude::*;
+use diesel::result::ConnectionError;
 use diesel::sql_types::Text;
 
 use self::unfinished::Unfinished;
 pub(crate) use self::unfinished::is_unfinished;
-use super::{disk, pragma};
-use crate::error::Result;
+use super::waiting::Preparation;
+use super::{disk, pragma, uri};
+use crate::error::{Error, Result};
 
-/// Copies a consistent snapshot of the database to a file that must not exist.
-pub(crate) fn backup(conn: &mut SqliteConnection, path: &Path) -> Result<()> {
+/// Copies a consistent snapshot of the database to a file that must not exist. A copy of an encrypted database has its
+/// key.
+pub(crate) fn backup(conn: &mut SqliteConnection, path: &Path, prepare: Option<Preparation<'_>>) -> Result<()> {
     // The working directory may change meanwhile.
     let target = std::path::absolute(path)?;
     // Checked before the work, and again when the copy gets its name.
@@ -40,8 +43,30 @@ pub(crate) fn backup(conn: &mut SqliteConnection, path: &Path) -> Result<()> {
     if let Err(error) = copied {
         return Err(disk::explain_beside(unfinished.copy().as_ref(), error.into()));
     }
+    if let Some(prepare) = prepare {
+        check_readable(unfinished.copy().as_ref(), prepare)?;
+    }
     let source = pragma::file(conn);
     finish(unfinished.copy().as_ref(), source.as_deref(), &target, folder).map_err(disk::error)
+}
+
+/// Makes sure that whoever can read the database can read its copy: SQLCipher encrypts that with the same key, but with
+/// its default settings.
+fn check_readable(copy: &Path, prepare: Preparation<'_>) -> Result<()> {
+    let unreadable = |reason: &str| Error::Open {
+        path: copy.display().to_string(),
+        source: ConnectionError::BadConnection(reason.to_owned()),
+    };
+    let established = SqliteConnection::establish(&format!("{}?mode=rw", uri::of_file(copy)));
+    let mut conn = established.map_err(|error| unreadable(&error.to_string()))?;
+    prepare(&mut conn)?;
+    match pragma::read_schema(&mut conn).map_err(Error::from) {
+        Err(Error::NotADatabase { .. }) => Err(unreadable(
+            "the copy cannot be read with the settings of on_open; where they differ from SQLCipher's own, make them its \
+             own with PRAGMA cipher_default_…",
+        )),
+        read => read,
+    }
 }
 
 /// Syncs the copy, and then moves it to its place.

@@ -24,7 +24,7 @@ impl FileMaintenance for SqliteConnection {
     }
 
     fn backup_to(&mut self, path: impl AsRef<Path>) -> Result<()> {
-        backup::backup(self, path.as_ref())
+        backup::backup(self, path.as_ref(), None)
     }
 }
 

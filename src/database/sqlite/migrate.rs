@@ -28,7 +28,7 @@ pub(crate) fn migrate(conn: &mut SqliteConnection) -> Result<()> {
         return Err(Error::CannotMigrate { reason });
     }
     let busy_timeout = Duration::from_millis(pragma::read(conn, "busy_timeout")?.unsigned_abs());
-    let found = waiting::look(conn, busy_timeout.max(LEAST_WAIT));
+    let found = waiting::look(conn, busy_timeout.max(LEAST_WAIT), None);
     match found.map_err(|error| disk::explain(conn, error))? {
         Schema::Current => Ok(()),
         Schema::Pending => bring_up_to_date(conn),

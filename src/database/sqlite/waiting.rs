@@ -19,6 +19,9 @@ use crate::error::{Error, Result};
 /// How long a process waits for another that is migrating the same file, unless its busy timeout is longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
+/// What has to be done to each connection to a file before it can be read, if it is encrypted.
+pub(crate) type Preparation<'a> = &'a dyn Fn(&mut SqliteConnection) -> Result<()>;
+
 /// The state of the schema on opening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Schema {
@@ -29,7 +32,7 @@ pub(crate) enum Schema {
 
 /// Finds out whether the file needs migrating, within the given time. `Error::Busy` then means that the file is locked,
 /// but not by a migration.
-pub(crate) fn look(conn: &mut SqliteConnection, at_most: Duration) -> Result<Schema> {
+pub(crate) fn look(conn: &mut SqliteConnection, at_most: Duration, prepare: Option<Preparation<'_>>) -> Result<Schema> {
     let started = Instant::now();
     let mut pause = Duration::from_millis(1);
     loop {
@@ -39,7 +42,7 @@ pub(crate) fn look(conn: &mut SqliteConnection, at_most: Duration) -> Result<Sch
             Err(busy @ Error::Busy { .. }) => busy,
             Err(error) => return Err(error),
         };
-        if is_being_migrated(conn) {
+        if is_being_migrated(conn, prepare) {
             return Ok(Schema::Pending);
         }
         let Some(left) = at_most.checked_sub(started.elapsed()).filter(|left| !left.is_zero()) else {
@@ -60,28 +63,35 @@ pub(crate) fn patiently<T>(
 }
 
 /// Whether the transaction that locks the file is a migration, or might be one.
-fn is_being_migrated(conn: &mut SqliteConnection) -> bool {
+fn is_being_migrated(conn: &mut SqliteConnection, prepare: Option<Preparation<'_>>) -> bool {
     let Some(file) = pragma::file(conn) else { return false };
     let journal = uri::beside(&file, "-journal");
     // Without a journal no transaction has written to the file. (A write-ahead log does not lock out readers.)
     if !journal.exists() {
         return false;
     }
-    match unlocked(&file) {
+    match unlocked(&file, None) {
         // The transaction may already have recorded the migration as done. But it has changed the schema, and the
         // journal has the page with the schema version from before.
         Ok((true, version)) => schema_before(&journal).is_some_and(|before| before != version),
         Ok((false, _)) => true,
+        // It is encrypted, and so is the journal, which then tells nothing.
+        Err(Error::NotADatabase { .. }) => {
+            prepare.is_some_and(|prepare| matches!(unlocked(&file, Some(prepare)), Ok((false, _))))
+        }
         // Torn by a concurrent write.
         Err(_) => true,
     }
 }
 
 /// Whether the file is current, and its schema version, read past all locks.
-fn unlocked(file: &Path) -> Result<(bool, u32)> {
+fn unlocked(file: &Path, prepare: Option<Preparation<'_>>) -> Result<(bool, u32)> {
     let url = format!("{}?mode=ro&immutable=1", uri::of_file(file));
     let mut conn =
         SqliteConnection::establish(&url).map_err(|source| Error::Open { path: file.display().to_string(), source })?;
+    if let Some(prepare) = prepare {
+        prepare(&mut conn)?;
+    }
     let is_current = is_current(&mut conn)?;
     // The version has 32 bits, which SQLite reads as signed.
     Ok((is_current, pragma::read(&mut conn, "schema_version")? as u32))

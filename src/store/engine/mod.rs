@@ -1,8 +1,10 @@
 //! The database behind a store. Nothing outside this folder names one.
 
+mod on_open;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod sqlite;
+mod store_connection;
 mod store_engine;
 mod url;
 
@@ -11,13 +13,16 @@ use std::path::Path;
 
 use diesel::result::ConnectionError;
 
+pub(super) use self::on_open::OnOpen;
 #[cfg(feature = "postgres")]
 use self::postgres::PostgresEngine;
 use self::sqlite::SqliteEngine;
+pub use self::store_connection::StoreConnection;
+pub(super) use self::store_connection::on_connection;
 pub(super) use self::store_engine::StoreEngine;
 use self::url::Target;
 use super::options::Options;
-use super::reentrance::StoreId;
+use super::reentrance::{Activity, ActivityGuard, StoreId};
 use crate::error::{Error, Result};
 use crate::model::report::CheckpointReport;
 
@@ -80,6 +85,15 @@ impl Engine {
     #[cfg(feature = "async")]
     pub(super) fn reading_connections(&self) -> usize {
         on_engine!(self, engine => engine.reading_connections())
+    }
+
+    /// Runs work in one transaction, on this thread and once.
+    pub(super) fn transaction<T>(&self, work: impl FnOnce(StoreConnection<'_>) -> Result<T>) -> Result<T> {
+        let id = self.id();
+        on_engine!(self, engine => engine.transaction(|conn| {
+            let _inside = ActivityGuard::enter(id, Activity::Transacting);
+            work(conn.into())
+        }))
     }
 
     pub(super) fn close(&self) -> Result<()> {

@@ -45,6 +45,9 @@ pub(in crate::store) trait StoreEngine: Send + Sync + 'static {
         self.writer().write(now, later)
     }
 
+    /// Runs work, on this thread, that is committed as a whole or not at all.
+    fn transaction<T>(&self, work: impl FnOnce(&mut Self::Connection) -> Result<T>) -> Result<T>;
+
     /// Each step is one of the store's writes, so other writes get their turn in between.
     fn prune(&self, request: &PruneRequest) -> Result<PruneReport>;
 

@@ -79,7 +79,7 @@ pub(super) fn undisturbed(work: impl FnOnce()) {
 }
 
 /// Copies an error: a failed commit, or a connection that is lost, concerns every caller in it.
-pub(super) fn again(error: &Error) -> Error {
+pub(in crate::store) fn again(error: &Error) -> Error {
     let copy = |source: &DieselError| match source {
         DieselError::DatabaseError(kind, information) => {
             let kind = match kind {
@@ -106,7 +106,13 @@ pub(super) fn again(error: &Error) -> Error {
             Error::Disconnected { may_be_stored: *may_be_stored, source: copy(source) }
         }
         Error::TimedOut { source } => Error::TimedOut { source: copy(source) },
+        Error::NotMigrated { source } => Error::NotMigrated { source: copy(source) },
+        Error::NotStorable { reason, source } => Error::NotStorable { reason, source: copy(source) },
         Error::Database { source } => Error::Database { source: copy(source) },
-        _ => Error::Panicked,
+        Error::Panicked => Error::Panicked,
+        // Nothing else concerns more than its own call.
+        other => Error::Database {
+            source: DieselError::DatabaseError(DatabaseErrorKind::Unknown, Box::new(other.to_string())),
+        },
     }
 }

@@ -18,6 +18,7 @@ use std::thread::JoinHandle;
 
 use self::commit_point::CommitPoint;
 pub(super) use self::group_commit::GroupCommit;
+pub(super) use self::job::again;
 use self::job::{queued, undisturbed};
 use self::queue::WriteQueue;
 use self::row_writes::Write;
@@ -42,8 +43,11 @@ struct Held<'a, W> {
 impl<W: GroupCommit> Writer<W> {
     /// A commit may have to wait for all readers.
     pub(super) fn new(id: StoreId, waits_for_readers: bool, connection: W) -> Self {
-        let refused_inside: &[Activity] =
-            if waits_for_readers { &[Activity::Writing, Activity::Reading] } else { &[Activity::Writing] };
+        let refused_inside: &[Activity] = if waits_for_readers {
+            &[Activity::Writing, Activity::Transacting, Activity::Reading]
+        } else {
+            &[Activity::Writing, Activity::Transacting]
+        };
         Self { id, refused_inside, queue: WriteQueue::new(), connection: Mutex::new(CommitPoint::new(connection)) }
     }
 

@@ -16,7 +16,7 @@ pub(super) const CASES: &[Case] = &[
         given: |db| std::fs::write(db.path(), "Dear diary,\n".repeat(100)).unwrap(),
         when: |db| migrate(&mut db.connect()),
         is: |error| matches!(error, Error::NotADatabase { .. }),
-        says: "the file is not an SQLite database: file is not a database",
+        says: "the file is not an SQLite database, or is encrypted with another key: file is not a database",
         because: &["file is not a database"],
     },
     Case {
@@ -24,7 +24,7 @@ pub(super) const CASES: &[Case] = &[
         given: |db| std::fs::write(db.path(), "Dear diary,\n".repeat(100)).unwrap(),
         when: |db| SessionStore::open(db.path()).map(drop),
         is: |error| matches!(error, Error::NotADatabase { .. }),
-        says: "the file is not an SQLite database: file is not a database",
+        says: "the file is not an SQLite database, or is encrypted with another key: file is not a database",
         because: &["file is not a database"],
     },
     Case {

@@ -70,7 +70,7 @@ pub(super) const CASES: &[Case] = &[
             inside
         },
         is: |error| matches!(error, Error::Reentrant),
-        says: "the store was called from inside another of its calls, which this one would wait for: call it after that one has returned",
+        says: "the store was called from inside another of its calls, which this one would wait for: call it after that one has returned; in a transaction, call the verbs of the transaction",
         because: &[],
     },
     Case {

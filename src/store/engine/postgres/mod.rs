@@ -16,8 +16,8 @@ use self::alive::Alive;
 use self::postgres_writer::PostgresWriter;
 use self::server::Server;
 use super::store_engine::StoreEngine;
-use crate::database::postgres::transaction::checked;
-use crate::database::{Database, ready};
+use crate::database::postgres::transaction::{self, checked};
+use crate::database::{Database, Lock, ready};
 use crate::driver::SessionPersistDriver;
 use crate::error::Result;
 use crate::model::report::{Progress, PruneReport};
@@ -25,7 +25,7 @@ use crate::model::retention::PruneRequest;
 use crate::model::transfer::{Export, Import};
 use crate::store::options::Options;
 use crate::store::reader_pool::ReaderPool;
-use crate::store::reentrance::StoreId;
+use crate::store::reentrance::{Activity, StoreId, refuse};
 use crate::store::writer::Writer;
 use crate::verb::{Access, import_in_steps, prune_in_steps};
 
@@ -34,6 +34,8 @@ pub(in crate::store) struct PostgresEngine {
     server: Arc<Server>,
     writer: Arc<Writer<PostgresWriter>>,
     readers: ReaderPool<Alive>,
+    /// Transactions have their own connections, so that nobody waits for one who writes to other sessions.
+    transactions: ReaderPool<Alive>,
 }
 
 impl PostgresEngine {
@@ -43,9 +45,12 @@ impl PostgresEngine {
         let server = Arc::new(Server::new(url, options)?);
         let conn = server.open()?;
         let writer = Arc::new(Writer::new(id, false, PostgresWriter::new(conn, Arc::clone(&server))));
-        let reading = Arc::clone(&server);
-        let readers = ReaderPool::new(id, limit, move || reading.connect().map(Alive::new));
-        Ok(Self { id, server, writer, readers })
+        let pool = || {
+            let server = Arc::clone(&server);
+            ReaderPool::new(id, limit, move || server.connect().map(Alive::new))
+        };
+        let (readers, transactions) = (pool(), pool());
+        Ok(Self { id, server, writer, readers, transactions })
     }
 }
 
@@ -78,6 +83,13 @@ impl StoreEngine for PostgresEngine {
         self.readers.aside(|conn| conn.get().export(writer, export))
     }
 
+    fn transaction<T>(&self, work: impl FnOnce(&mut PgConnection) -> Result<T>) -> Result<T> {
+        refuse(self.id, &[Activity::Writing])?;
+        self.transactions.with(|conn| {
+            checked(conn.get(), false, |conn| ready(transaction::run(conn, Lock::Write, async |conn| work(conn))))
+        })
+    }
+
     fn prune(&self, request: &PruneRequest) -> Result<PruneReport> {
         if request.is_dry_run() {
             return self.read(|conn| conn.prune(request));
@@ -93,6 +105,7 @@ impl StoreEngine for PostgresEngine {
 
     fn close(&self) -> Result<()> {
         drop(self.writer.close());
+        self.transactions.close();
         self.readers.close();
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::store::options::{Durability, Options};
 pub(super) struct Server {
     url: ServerUrl,
     options: Options,
-    /// What every connection is told first.
+    /// What the store tells every connection first.
     settings: String,
 }
 
@@ -56,6 +56,7 @@ impl Server {
     pub(super) fn connect(&self) -> Result<PgConnection> {
         let mut conn = PgConnection::establish(self.url.with_password())
             .map_err(|source| Error::Open { path: self.url.to_string(), source: self.url.without_password(source) })?;
+        self.options.on_open.run(&mut conn, &self.url)?;
         if self.options.transaction_pooling {
             conn.set_prepared_statement_cache_size(CacheSize::Disabled);
         } else {

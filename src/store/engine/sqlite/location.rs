@@ -7,14 +7,17 @@ use diesel::prelude::*;
 use diesel::result::ConnectionError;
 
 use super::new_file;
+use crate::database::sqlite::waiting::Preparation;
 use crate::database::sqlite::{backup, disk, uri};
 use crate::error::{Error, Result};
+use crate::store::engine::OnOpen;
 use crate::store::engine::url::is_server;
+use crate::store::options::Options;
 
 #[derive(Clone, Debug)]
 pub(super) enum Location {
-    File { path: String, file: PathBuf, uri: String, file_mode: u32 },
-    Memory,
+    File { path: String, file: PathBuf, uri: String, file_mode: u32, on_open: OnOpen },
+    Memory { on_open: OnOpen },
 }
 
 /// What a connection may do with the file.
@@ -31,7 +34,7 @@ impl Location {
     /// (`:memory:`, `file:…`).
     ///
     /// The path is made absolute, since connections are also opened later, when the working directory may have changed.
-    pub(super) fn file(path: &Path, file_mode: u32) -> Result<Self> {
+    pub(super) fn file(path: &Path, options: &Options) -> Result<Self> {
         let shown = path.display().to_string();
         let absolute = find(path).map_err(ConnectionError::BadConnection).and_then(|path| {
             // SQLite would end the name there.
@@ -43,13 +46,14 @@ impl Location {
             Err(source) => return Err(Error::Open { path: shown, source }),
         };
         let uri = uri::of_file(&absolute);
-        Ok(Self::File { path: shown, file: absolute, uri, file_mode })
+        let (file_mode, on_open) = (options.file_mode, options.on_open.clone());
+        Ok(Self::File { path: shown, file: absolute, uri, file_mode, on_open })
     }
 
-    /// A connection with SQLite's defaults.
+    /// A connection with SQLite's defaults, and whatever the application sets on it.
     pub(super) fn connect(&self, mode: OpenMode) -> Result<SqliteConnection> {
         let (path, url) = match self {
-            Self::File { path, file, uri, file_mode } => {
+            Self::File { path, file, uri, file_mode, .. } => {
                 let mode = match mode {
                     OpenMode::Read => "ro",
                     OpenMode::Write => "rw",
@@ -57,16 +61,34 @@ impl Location {
                 };
                 (&**path, format!("{uri}?mode={mode}"))
             }
-            Self::Memory => (":memory:", ":memory:".to_owned()),
+            Self::Memory { .. } => (":memory:", ":memory:".to_owned()),
         };
-        SqliteConnection::establish(&url).map_err(|source| Error::Open { path: path.to_owned(), source })
+        let established = SqliteConnection::establish(&url);
+        let mut conn = established.map_err(|source| Error::Open { path: path.to_owned(), source })?;
+        self.prepare(&mut conn)?;
+        Ok(conn)
+    }
+
+    /// Does to a connection what the application wants done to every one, before anything else.
+    fn prepare(&self, conn: &mut SqliteConnection) -> Result<()> {
+        match self {
+            Self::File { path, on_open, .. } => on_open.run(conn, path),
+            Self::Memory { on_open } => on_open.run(conn, &":memory:"),
+        }
+    }
+
+    /// Passes that to some work which opens a connection by itself, if there is anything to do.
+    pub(super) fn with_preparation<T>(&self, work: impl FnOnce(Option<Preparation<'_>>) -> T) -> T {
+        let (Self::File { on_open, .. } | Self::Memory { on_open }) = self;
+        let prepare = |conn: &mut SqliteConnection| self.prepare(conn);
+        work(on_open.is_set().then_some(&prepare))
     }
 
     /// The file itself if the path is a link: its other files are next to it.
     pub(super) fn resolved(&self) -> Option<PathBuf> {
         match self {
             Self::File { file, .. } => std::fs::canonicalize(file).ok(),
-            Self::Memory => None,
+            Self::Memory { .. } => None,
         }
     }
 
@@ -79,7 +101,7 @@ impl Location {
     pub(super) fn explain(&self, error: Error) -> Error {
         match self {
             Self::File { file, .. } => disk::explain_beside(file, error),
-            Self::Memory => error,
+            Self::Memory { .. } => error,
         }
     }
 }

@@ -54,7 +54,7 @@ impl SqliteEngine {
         if path.as_os_str() == ":memory:" {
             return Self::open_in_memory(options);
         }
-        let location = Location::file(path, options.file_mode)?;
+        let location = Location::file(path, &options)?;
         if options.read_only {
             let (conn, traces) = read_only::open(&location, &options)?;
             let last_act = traces.map_or(LastAct::Nothing, LastAct::Remove);
@@ -71,8 +71,9 @@ impl SqliteEngine {
 
     pub(in crate::store) fn open_in_memory(options: Options) -> Result<Self> {
         let options = Options { read_only: false, ..options };
-        let conn = opening::in_memory(&options)?;
-        Self::of(Location::Memory, options, conn, LogLimit::none(), LastAct::Nothing)
+        let location = Location::Memory { on_open: options.on_open.clone() };
+        let conn = opening::in_memory(&location, &options)?;
+        Self::of(location, options, conn, LogLimit::none(), LastAct::Nothing)
     }
 
     fn of(
@@ -114,10 +115,11 @@ impl SqliteEngine {
     }
 
     pub(in crate::store) fn backup_to(&self, path: &Path) -> Result<()> {
-        let backup = |conn: &mut SqliteConnection| backup::backup(conn, path);
+        let backup =
+            |conn: &mut SqliteConnection| self.location.with_preparation(|prepare| backup::backup(conn, path, prepare));
         match self.location {
             Location::File { .. } => self.readers.aside(backup),
-            Location::Memory => self.writer.read(backup),
+            Location::Memory { .. } => self.writer.read(backup),
         }
     }
 }
@@ -149,17 +151,24 @@ impl StoreEngine for SqliteEngine {
                 self.readers.with(work).map_err(|error| self.location.explain_reading(error))
             }
             Location::File { .. } => self.readers.with(work),
-            Location::Memory => self.writer.read(work),
+            Location::Memory { .. } => self.writer.read(work),
         }
     }
 
     fn export(&self, writer: impl Write, export: Export<'_>) -> Result<Progress> {
         match self.location {
             Location::File { .. } => self.readers.aside(|conn| conn.export(writer, export)),
-            Location::Memory => {
+            Location::Memory { .. } => {
                 deferred::export(writer, export, |calls, export| self.writer.read(|conn| conn.export(calls, export)))
             }
         }
+    }
+
+    fn transaction<T>(&self, work: impl FnOnce(&mut SqliteConnection) -> Result<T>) -> Result<T> {
+        if self.is_read_only {
+            return self.read(|conn| transaction::reading(conn, work));
+        }
+        self.writer.write_alone(|conn| transaction::atomically(conn, work))
     }
 
     fn prune(&self, request: &PruneRequest) -> Result<PruneReport> {

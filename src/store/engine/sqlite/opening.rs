@@ -1,7 +1,7 @@
 //! How the store opens a connection. Each stage is a type that only the previous one leads to, so a wrong order does
 //! not compile.
 //!
-//! 1. [`Connected`]: only the busy timeout has been set,
+//! 1. [`Connected`]: the application's `on_open` has run, and the busy timeout has been set,
 //! 2. [`Examined`]: it is known whether a migration is pending,
 //! 3. [`Durable`]: writes from here on are as durable as the file's current journal allows,
 //! 4. [`Migrated`]: the schema is ours,
@@ -30,7 +30,7 @@ use crate::store::options::{Durability, JournalMode, Options};
 pub(super) fn writer(location: &Location, options: &Options) -> Result<SqliteConnection> {
     let mode = if options.create { OpenMode::Create } else { OpenMode::Write };
     Connected::to(location, mode, options.busy_timeout)?
-        .look(options)?
+        .look(location, options)?
         .set_durability(options)?
         .migrate(options)?
         .set_journal_mode(location, options)?
@@ -39,8 +39,8 @@ pub(super) fn writer(location: &Location, options: &Options) -> Result<SqliteCon
 }
 
 /// The only connection to a database in memory: no disk, no other connections.
-pub(super) fn in_memory(options: &Options) -> Result<SqliteConnection> {
-    Connected::to(&Location::Memory, OpenMode::Create, options.busy_timeout)?.migrate_at_once()
+pub(super) fn in_memory(location: &Location, options: &Options) -> Result<SqliteConnection> {
+    Connected::to(location, OpenMode::Create, options.busy_timeout)?.migrate_at_once()
 }
 
 /// A connection to a file that is read as it is. It never waits longer than the busy timeout, since there is nothing to
@@ -71,7 +71,6 @@ struct Connected(SqliteConnection);
 
 impl Connected {
     fn to(location: &Location, mode: OpenMode, busy_timeout: Duration) -> Result<Self> {
-        // Anything to be done to a connection before its first statement belongs right after this.
         let mut conn = location.connect(mode)?;
         // Before anything that may run into another connection's lock. SQLite counts in 32 bits.
         let millis = i32::try_from(busy_timeout.as_millis()).unwrap_or(i32::MAX);
@@ -80,9 +79,9 @@ impl Connected {
     }
 
     /// Before anything reads the file: another process may be migrating it for a long time.
-    fn look(self, options: &Options) -> Result<Examined> {
+    fn look(self, location: &Location, options: &Options) -> Result<Examined> {
         let Self(mut conn) = self;
-        let schema = waiting::look(&mut conn, options.busy_timeout)?;
+        let schema = location.with_preparation(|prepare| waiting::look(&mut conn, options.busy_timeout, prepare))?;
         Ok(Examined { conn, schema })
     }
 

@@ -1,0 +1,67 @@
+//! The verbs of [`StoreTransaction`].
+
+use std::io::Write;
+
+use super::engine::on_connection;
+use super::store_transaction::StoreTransaction;
+use crate::driver::SessionPersistDriver;
+use crate::error::Result;
+use crate::verb;
+use crate::verbs::*;
+
+macro_rules! print {
+    ($(
+        $(#[$words:meta])*
+        $kind:ident $verb:ident($($how:ident $argument:ident: $type:ty),*) -> $answer:ty:
+            $let:literal, $arguments:literal, $then:literal;
+    )*) => {
+        /// The verbs, as parts of the transaction. They see what those before them wrote.
+        impl StoreTransaction<'_> {
+            $(
+                $(#[$words])*
+                ///
+                #[doc = example!(transaction, $let, stringify!($verb), $arguments, $then)]
+                pub fn $verb(&mut self, $($argument: argument_type!($how $type)),*) -> Result<$answer> {
+                    self.run(|conn| on_connection!(conn, conn => conn.$verb($($argument),*)))
+                }
+            )*
+
+            documented! { events on transaction {
+                pub fn events(&mut self, request: ListEventsRequest) -> impl Iterator<Item = Result<SessionEvent>> {
+                    verb::walk(|request| self.list_events(request), request)
+                }
+            } }
+
+            documented! { export on transaction {
+                pub fn export<'a, W: Write>(&mut self, writer: W, export: impl Into<Export<'a>>) -> Result<Progress> {
+                    self.run(|conn| on_connection!(conn, conn => conn.export(writer, export)))
+                }
+            } }
+
+            documented! { import on transaction {
+                pub fn import<'a>(&mut self, lines: impl ImportSource<'a>) -> Result<Progress> {
+                    self.run(|conn| on_connection!(conn, conn => conn.import(lines)))
+                }
+            } }
+        }
+
+        /// For code that is generic over drivers. Each verb calls the method of the same name.
+        impl SessionPersistDriver for StoreTransaction<'_> {
+            $(
+                fn $verb(&mut self, $($argument: argument_type!($how $type)),*) -> Result<$answer> {
+                    Self::$verb(self, $($argument),*)
+                }
+            )*
+
+            fn export<'a, W: Write>(&mut self, writer: W, export: impl Into<Export<'a>>) -> Result<Progress> {
+                Self::export(self, writer, export)
+            }
+
+            fn import<'a>(&mut self, lines: impl ImportSource<'a>) -> Result<Progress> {
+                Self::import(self, lines)
+            }
+        }
+    };
+}
+
+verbs!(print!);
