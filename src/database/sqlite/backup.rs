@@ -44,7 +44,7 @@ pub(crate) fn backup(conn: &mut SqliteConnection, path: &Path, prepare: Option<P
         return Err(disk::explain_beside(unfinished.copy().as_ref(), error.into()));
     }
     if let Some(prepare) = prepare {
-        check_readable(unfinished.copy().as_ref(), prepare)?;
+        check_readable(unfinished.copy().as_ref(), &target, prepare)?;
     }
     let source = pragma::file(conn);
     finish(unfinished.copy().as_ref(), source.as_deref(), &target, folder).map_err(disk::error)
@@ -52,9 +52,9 @@ pub(crate) fn backup(conn: &mut SqliteConnection, path: &Path, prepare: Option<P
 
 /// Makes sure that whoever can read the database can read its copy: SQLCipher encrypts that with the same key, but with
 /// its default settings.
-fn check_readable(copy: &Path, prepare: Preparation<'_>) -> Result<()> {
+fn check_readable(copy: &Path, target: &Path, prepare: Preparation<'_>) -> Result<()> {
     let unreadable = |reason: &str| Error::Open {
-        path: copy.display().to_string(),
+        path: target.display().to_string(),
         source: ConnectionError::BadConnection(reason.to_owned()),
     };
     let established = SqliteConnection::establish(&format!("{}?mode=rw", uri::of_file(copy)));
