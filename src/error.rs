@@ -147,6 +147,7 @@ pub enum Error {
         source: Cause,
     },
     /// The file could not be opened, or the path is not one of a database file; or the server could not be connected to.
+    /// Or your [`on_open`](crate::SessionStoreBuilder::on_open) failed on a connection to it, which may be one for reading.
     Open {
         /// The requested path, or the URL without its password and parameters.
         path: String,

@@ -375,6 +375,11 @@ macro_rules! documented {
         /// [`SessionStore::open`](crate::SessionStore::open) and [`migrate`](crate::migrate) refuse what a killed
         /// process leaves behind. You may delete it; the next backup into the same folder does.
         ///
+        /// A copy of a database that SQLCipher encrypts is encrypted with the same key, but with SQLCipher's default
+        /// settings. A store with [`on_open`](crate::SessionStoreBuilder::on_open) makes sure that it can read the copy;
+        /// if it cannot, that is [`Error::Open`](crate::Error::Open), and there is no copy. Then set your settings in
+        /// `on_open` as defaults, with `PRAGMA cipher_default_…` before `PRAGMA key`.
+        ///
         /// On Unix, the copy has the mode of the database and, if this process may assign it, the same group; if it may
         /// not, the group gets the permissions of others. The owner is this process's user. A copy of an in-memory
         /// database, and any unfinished copy, is private to its owner. Access control lists are not copied. On other

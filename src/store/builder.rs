@@ -70,7 +70,7 @@ impl<S> SessionStoreBuilder<S> {
 
     /// How many connections may read at the same time, at least 1. Default: 4. Each is opened on first use and takes up
     /// to 2 MB of cache. Further reads wait for a free connection. Exports and backups do not count: each opens its own
-    /// connection.
+    /// connection. On PostgreSQL, as many transactions may run at the same time, on further connections.
     ///
     /// ```
     /// # use agent_session_store::SessionStore;

@@ -209,7 +209,12 @@ pub fn the_store_cannot_be_called_inside(store: &SessionStore, has_files: bool) 
     assert_eq!(ids(store, "one"), ["a", "c"]);
     // A last clone that is dropped there closes the store after it.
     let clone = store.clone();
-    store.transaction(|_| Ok::<_, Error>(drop(clone))).unwrap();
+    store
+        .transaction(|_| {
+            drop(clone);
+            Ok::<_, Error>(())
+        })
+        .unwrap();
     assert_eq!(store.append_events("one", &[new_event("d")]).unwrap(), [3]);
 }
 

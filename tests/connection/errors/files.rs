@@ -44,6 +44,17 @@ pub(super) const CASES: &[Case] = &[
         because: &["it is a folder, not a database file"],
     },
     Case {
+        name: "a key that is not a text of SQL's, in what an application does on opening",
+        given: filled,
+        when: |db| {
+            let store = SessionStore::builder().on_open(|conn| conn.batch_execute("PRAGMA key = 'it's secret'"));
+            store.open(db.path()).map(drop)
+        },
+        is: |error| matches!(error, Error::Open { .. }),
+        says: "cannot open \"<folder>/sessions.db\": on_open failed: near \"…\": syntax error",
+        because: &["on_open failed: near \"…\": syntax error"],
+    },
+    Case {
         name: "an empty path",
         given: nothing,
         when: |_| SessionStore::open("").map(drop),

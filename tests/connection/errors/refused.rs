@@ -74,6 +74,28 @@ pub(super) const CASES: &[Case] = &[
         because: &[],
     },
     Case {
+        name: "a store that is called from inside one of its transactions",
+        given: filled,
+        when: |db| {
+            let store = SessionStore::builder().journal_mode(JournalMode::Rollback).open(db.path())?;
+            store.transaction(|_| store.get_session("one").map(drop))
+        },
+        is: |error| matches!(error, Error::Reentrant),
+        says: "the store was called from inside another of its calls, which this one would wait for: call it after that one has returned; in a transaction, call the verbs of the transaction",
+        because: &[],
+    },
+    Case {
+        name: "a transaction that its own code ends",
+        given: filled,
+        when: |db| {
+            let store = SessionStore::builder().journal_mode(JournalMode::Rollback).open(db.path())?;
+            store.transaction(|tx| tx.connection().batch_execute("ROLLBACK"))
+        },
+        is: |error| matches!(error, Error::Database { .. }),
+        says: "the database reported an error: Cannot perform this operation outside of a transaction",
+        because: &["Cannot perform this operation outside of a transaction"],
+    },
+    Case {
         name: "a checkpoint by a store that only reads",
         given: filled,
         when: |db| SessionStore::builder().read_only(true).open(db.path())?.checkpoint().map(drop),
