@@ -3,7 +3,7 @@
 use diesel::result::Error as DieselError;
 
 use super::blocking::SessionStore;
-use super::engine::{StoreConnection, on_connection};
+use super::engine::{HeldReads, SessionRead, StoreConnection, on_connection};
 use super::writer::again;
 use crate::error::{Error, Result};
 
@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 #[expect(missing_debug_implementations, reason = "Diesel's connections have none")]
 pub struct StoreTransaction<'a> {
     conn: StoreConnection<'a>,
+    held: HeldReads,
     /// Your code has had the connection since the transaction was last known to be there.
     is_lent: bool,
     /// The error that ended the transaction. Whatever came after it would be on its own.
@@ -31,11 +32,11 @@ impl SessionStore {
     ///   nothing of it until it is committed. (In memory, and while it commits with a rollback journal, reads wait too.)
     /// - On PostgreSQL, it has a connection of its own, of which there are as many as
     ///   [`readers`](crate::SessionStoreBuilder::readers); further transactions wait for one. Only writes to what it has
-    ///   written wait for its end: appends to the same session, or an update of the same record. A write of this store
-    ///   that waits holds up those behind it. The isolation level is READ COMMITTED: a verb sees what was committed
-    ///   before it began. So if what you append depends on what you read, use
-    ///   [`append_events_after`](StoreTransaction::append_events_after), or append first: from then on nobody else
-    ///   appends to that session.
+    ///   written or read of a session wait for its end: appends to a session that it has appended to or whose events it
+    ///   has read, and an update of a record that it has stored or read with `get_session`. So what you write may depend
+    ///   on that. A write of this store that waits holds up those behind it. The isolation level is READ COMMITTED: a
+    ///   listing of sessions, statistics and the like see what was committed before the verb began, and hold nothing;
+    ///   nor does a record or a session that does not exist yet.
     ///
     /// The verbs that otherwise work in steps, `prune` and `import`, work here in one piece. In a store that is
     /// [`read_only`](crate::SessionStoreBuilder::read_only), on a file, all reads are from one snapshot, and a write fails
@@ -69,7 +70,7 @@ impl SessionStore {
     {
         let mut refusal = None;
         let done = self.0.engine.transaction(|conn| {
-            let mut tx = StoreTransaction { conn, is_lent: false, ended_by: None };
+            let mut tx = StoreTransaction { conn, held: HeldReads::default(), is_lent: false, ended_by: None };
             match work(&mut tx) {
                 Ok(value) => tx.check_open().map(|()| value),
                 Err(error) => {
@@ -87,10 +88,15 @@ impl SessionStore {
 }
 
 impl StoreTransaction<'_> {
-    /// Runs one verb, if the transaction is still there.
-    pub(super) fn run<T>(&mut self, verb: impl FnOnce(&mut StoreConnection<'_>) -> Result<T>) -> Result<T> {
+    /// Runs one verb, if the transaction is still there. What it reads of a session is held before.
+    pub(super) fn run<T>(
+        &mut self,
+        read: Option<SessionRead<'_>>,
+        verb: impl FnOnce(&mut StoreConnection<'_>) -> Result<T>,
+    ) -> Result<T> {
         self.check_open()?;
-        verb(&mut self.conn).inspect_err(|error| {
+        let held = read.map_or(Ok(()), |read| self.held.hold(&mut self.conn, read));
+        held.and_then(|()| verb(&mut self.conn)).inspect_err(|error| {
             if !self.conn.is_in_transaction() {
                 self.ended_by = Some(again(error));
             }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::engine::on_connection;
+use super::engine::{SessionRead, on_connection};
 use super::store_transaction::StoreTransaction;
 use crate::driver::SessionPersistDriver;
 use crate::error::Result;
@@ -22,7 +22,7 @@ macro_rules! print {
                 ///
                 #[doc = example!(transaction, $let, stringify!($verb), $arguments, $then)]
                 pub fn $verb(&mut self, $($argument: argument_type!($how $type)),*) -> Result<$answer> {
-                    self.run(|conn| on_connection!(conn, conn => conn.$verb($($argument),*)))
+                    self.run(session_read!($verb($($argument),*)), |conn| on_connection!(conn, conn => conn.$verb($($argument),*)))
                 }
             )*
 
@@ -34,13 +34,13 @@ macro_rules! print {
 
             documented! { export on transaction {
                 pub fn export<'a, W: Write>(&mut self, writer: W, export: impl Into<Export<'a>>) -> Result<Progress> {
-                    self.run(|conn| on_connection!(conn, conn => conn.export(writer, export)))
+                    self.run(None, |conn| on_connection!(conn, conn => conn.export(writer, export)))
                 }
             } }
 
             documented! { import on transaction {
                 pub fn import<'a>(&mut self, lines: impl ImportSource<'a>) -> Result<Progress> {
-                    self.run(|conn| on_connection!(conn, conn => conn.import(lines)))
+                    self.run(None, |conn| on_connection!(conn, conn => conn.import(lines)))
                 }
             } }
         }
@@ -61,6 +61,25 @@ macro_rules! print {
                 Self::import(self, lines)
             }
         }
+    };
+}
+
+/// What a verb reads of one session, if it does.
+macro_rules! session_read {
+    (get_session($id:ident)) => {
+        Some(SessionRead::Record($id))
+    };
+    (list_events($request:ident)) => {
+        Some(SessionRead::Events(&$request.filter.session_id))
+    };
+    (last_event_index($session_id:ident)) => {
+        Some(SessionRead::Events($session_id))
+    };
+    (latest_events($session_id:ident, $($limit:ident),*)) => {
+        Some(SessionRead::Events($session_id))
+    };
+    ($other:ident($($argument:ident),*)) => {
+        None
     };
 }
 

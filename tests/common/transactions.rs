@@ -5,7 +5,8 @@ use std::sync::mpsc;
 use std::thread;
 
 use agent_session_store::{
-    Error, ListEventsRequest, ListSessionsRequest, PruneRequest, Result, Selection, SessionPersistDriver, SessionStore,
+    Error, ListEventsRequest, ListSessionsRequest, PruneRequest, Result, Selection, SessionPersistDriver,
+    SessionRecord, SessionStore,
 };
 
 use super::samples::HEADER;
@@ -162,6 +163,44 @@ pub fn nobody_comes_in_between(store: &SessionStore) {
     });
     assert_eq!(store.last_event_index("one").unwrap(), Some(4 * each * 4));
     assert!(store.check().unwrap().is_sound());
+}
+
+/// What it read of a session stays as it is until it has written what depends on that, whoever else writes.
+pub fn what_it_has_read_stays_as_it_is(store: &SessionStore) {
+    let (threads, each) = (4, 15);
+    store.update_session(&SessionRecord { sandbox_id: Some("0".to_owned()), ..session("one") }).unwrap();
+    store.append_events("one", &[new_event("first")]).unwrap();
+    thread::scope(|scope| {
+        for number in 0..threads {
+            scope.spawn(move || {
+                for round in 0..each {
+                    let counted = store.transaction(|tx| {
+                        let mut record = tx.get_session("one")?.unwrap();
+                        let count: i64 = record.sandbox_id.unwrap().parse().unwrap();
+                        record.sandbox_id = Some((count + 1).to_string());
+                        tx.update_session(&record)
+                    });
+                    counted.unwrap();
+                    let followed = store.transaction(|tx| {
+                        let last = match round % 3 {
+                            0 => tx.last_event_index("one")?.unwrap(),
+                            1 => tx.latest_events("one", 1, None)?[0].event_index,
+                            _ => {
+                                tx.list_events(&ListEventsRequest::new("one").descending().limit(1))?.items[0]
+                                    .event_index
+                            }
+                        };
+                        tx.append_events_after("one", last, &[new_event(&format!("tx-{number}-{round}"))])
+                    });
+                    followed.unwrap();
+                    store.append_events("one", &[new_event(&format!("single-{number}-{round}"))]).unwrap();
+                }
+            });
+        }
+    });
+    let record = store.get_session("one").unwrap().unwrap();
+    assert_eq!(record.sandbox_id, Some((threads * each).to_string()));
+    assert_eq!(store.last_event_index("one").unwrap(), Some(1 + 2 * threads * each));
 }
 
 /// Every call of the store inside fails at once, and the transaction goes on.

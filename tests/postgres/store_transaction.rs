@@ -35,6 +35,7 @@ fn what_goes_wrong_rolls_back() {
 fn appends_to_the_same_session_come_before_or_after_it() {
     on_a_server(|store, db| an_append_to_the_same_session_waits(store, || db.wait_until_one_waits()));
     on_a_server(|store, _| nobody_comes_in_between(store));
+    on_a_server(|store, _| what_it_has_read_stays_as_it_is(store));
 }
 
 #[test]

@@ -49,6 +49,7 @@ fn what_goes_wrong_rolls_back() {
 fn others_come_before_or_after_it() {
     on_each(|store, _| an_append_to_the_same_session_waits(store, || thread::sleep(Duration::from_millis(20))));
     on_each(|store, _| nobody_comes_in_between(store));
+    on_each(|store, _| what_it_has_read_stays_as_it_is(store));
 }
 
 #[test]

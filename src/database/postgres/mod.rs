@@ -6,6 +6,7 @@ mod connection;
 mod copying;
 mod embedded;
 mod heads;
+mod holding;
 mod listing;
 pub(crate) mod migrate;
 mod prune;
@@ -26,6 +27,7 @@ use diesel::query_builder::AstPass;
 use diesel::sql_types::{BigInt, Bool, Text};
 
 pub(crate) use self::append::{Appending, append_all};
+pub(crate) use self::holding::Holdable;
 pub(crate) use self::storing::{Stored, put_all};
 use super::kinds::JsonText;
 use super::queries::{self, DeleteEvents, EventById, SessionOfEvent, statements_in_common};

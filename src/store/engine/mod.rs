@@ -1,5 +1,6 @@
 //! The database behind a store. Nothing outside this folder names one.
 
+mod held_reads;
 mod on_open;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -13,6 +14,7 @@ use std::path::Path;
 
 use diesel::result::ConnectionError;
 
+pub(super) use self::held_reads::{HeldReads, SessionRead};
 pub(super) use self::on_open::OnOpen;
 #[cfg(feature = "postgres")]
 use self::postgres::PostgresEngine;

@@ -39,6 +39,15 @@ fn a_standby_is_read_and_not_written() {
     });
     assert_eq!(exports[0], exports[1]);
 
+    // In a transaction of a store that could write elsewhere, too.
+    for standby in [&standby, &SessionStore::connect(&url).unwrap()] {
+        let read = standby.transaction(|tx| {
+            assert!(tx.get_session("session")?.is_some());
+            tx.last_event_index("session")
+        });
+        assert_eq!(read.unwrap(), Some(2));
+    }
+
     // What the server has done goes before what a reader of the standby is still looking at.
     replica.run("postgres", "ALTER SYSTEM SET max_standby_streaming_delay = 0");
     replica.run("postgres", "SELECT pg_reload_conf()");

@@ -22,6 +22,8 @@ fn assert_only_reads(store: &SessionStore) {
     assert_eq!(store.list_events(&ListEventsRequest::new("session")).unwrap().items.len(), 1);
     assert_eq!(store.stats().unwrap().events, 1);
     store.check().unwrap();
+    assert!(store.transaction(|tx| tx.get_session("session")).unwrap().is_some());
+    assert_eq!(store.transaction(|tx| tx.last_event_index("session")).unwrap(), Some(1));
     for refused in [
         store.insert_event(&event("new", "session", 2)),
         store.insert_events(&[event("new", "session", 2)]),
