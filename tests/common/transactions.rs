@@ -5,8 +5,8 @@ use std::sync::mpsc;
 use std::thread;
 
 use agent_session_store::{
-    Error, ListEventsRequest, ListSessionsRequest, PruneRequest, Result, Selection, SessionPersistDriver,
-    SessionRecord, SessionStore,
+    Error, ListEventsRequest, ListSessionsRequest, PruneRequest, Selection, SessionPersistDriver, SessionRecord,
+    SessionStore,
 };
 
 use super::samples::HEADER;
@@ -70,7 +70,7 @@ pub fn every_verb_is_part_of_one_commit(store: &SessionStore, outside: Option<&S
 }
 
 /// For any driver.
-fn generic(driver: &mut impl SessionPersistDriver) -> Result<usize> {
+fn generic(driver: &mut impl SessionPersistDriver) -> Result<usize, Error> {
     Ok(driver.list_sessions(&ListSessionsRequest::new())?.items.len())
 }
 
@@ -103,7 +103,7 @@ pub fn an_error_rolls_back_and_is_the_callers(store: &SessionStore) {
 pub fn a_panic_rolls_back_and_goes_on(store: &SessionStore) {
     hush("in the middle of a transaction");
     let panicked = catch_unwind(AssertUnwindSafe(|| {
-        store.transaction(|tx| -> Result<()> {
+        store.transaction(|tx| -> Result<(), Error> {
             tx.append_events("one", &[new_event("a")])?;
             panic!("in the middle of a transaction")
         })
@@ -168,7 +168,7 @@ pub fn nobody_comes_in_between(store: &SessionStore) {
 /// What it read of a session stays as it is until it has written what depends on that, whoever else writes.
 pub fn what_it_has_read_stays_as_it_is(store: &SessionStore) {
     let (threads, each) = (4, 15);
-    store.update_session(&SessionRecord { sandbox_id: Some("0".to_owned()), ..session("one") }).unwrap();
+    store.update_session(&with!(session("one"), sandbox_id: Some("0".to_owned()))).unwrap();
     store.append_events("one", &[new_event("first")]).unwrap();
     thread::scope(|scope| {
         for number in 0..threads {
@@ -206,7 +206,7 @@ pub fn what_it_has_read_stays_as_it_is(store: &SessionStore) {
 /// Every call of the store inside fails at once, and the transaction goes on.
 pub fn the_store_cannot_be_called_inside(store: &SessionStore, has_files: bool) {
     store.update_session(&session("one")).unwrap();
-    let is_reentrant = |result: Result<()>| assert!(matches!(result, Err(Error::Reentrant)), "{result:?}");
+    let is_reentrant = |result: Result<(), Error>| assert!(matches!(result, Err(Error::Reentrant)), "{result:?}");
     let done = store.transaction(|tx| {
         tx.insert_event(&event("a", "one", 1))?;
         is_reentrant(store.get_session("one").map(drop));
@@ -326,7 +326,7 @@ pub mod for_tasks {
             assert!(matches!(refused.await, Err(Failure::Refused(7))));
             let inside = store.clone();
             let done = store.transaction(move |_| {
-                let calls: [Result<()>; 4] = [
+                let calls: [Result<(), Error>; 4] = [
                     block_on(inside.get_session("one")).map(drop),
                     block_on(inside.append_events("one", &[new_event("c")])).map(drop),
                     block_on(inside.export(std::io::sink(), Selection::all())).map(drop),
@@ -339,7 +339,7 @@ pub mod for_tasks {
             assert_eq!(store.last_event_index("one").await.unwrap(), Some(1));
         });
         let panicked = catch_unwind(AssertUnwindSafe(|| {
-            block_on(store.transaction(|tx| -> Result<()> {
+            block_on(store.transaction(|tx| -> Result<(), Error> {
                 tx.append_events("one", &[new_event("b")])?;
                 panic!("in the middle of a task's transaction")
             }))

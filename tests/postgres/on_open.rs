@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use agent_session_store::diesel::{RunQueryDsl, dsl, sql_types};
-use agent_session_store::{Error, Result, Selection, SessionStore, StoreConnection};
+use agent_session_store::{Error, Selection, SessionStore, StoreConnection};
 
 use crate::common::{PgDb, new_event, session};
 
@@ -17,7 +17,7 @@ fn names(db: &PgDb) -> Vec<String> {
 }
 
 fn setting(store: &SessionStore, name: &'static str) -> String {
-    let set = store.transaction(|tx| -> Result<String> {
+    let set = store.transaction(|tx| -> Result<String, Error> {
         let StoreConnection::Postgres(conn) = tx.connection() else { unreachable!("it is a server") };
         Ok(dsl::sql::<sql_types::Text>(&format!("SELECT current_setting('{name}')")).get_result(conn)?)
     });

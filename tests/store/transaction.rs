@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use agent_session_store::diesel::sql_query;
 use agent_session_store::diesel::{Connection, RunQueryDsl};
-use agent_session_store::{Error, JournalMode, ListEventsRequest, Result, SessionStore, StoreConnection};
+use agent_session_store::{Error, JournalMode, ListEventsRequest, SessionStore, StoreConnection};
 
 use crate::common::instrumentation::Watch;
 use crate::common::transactions::*;
@@ -156,7 +156,7 @@ fn a_store_that_only_reads_has_those_that_only_read() {
     let refused = store.transaction(|tx| tx.insert_event(&event("c", "one", 3)));
     assert!(matches!(refused, Err(Error::ReadOnly { .. })), "{refused:?}");
     assert_eq!(store.transaction(|tx| tx.last_event_index("one")).unwrap(), Some(2));
-    let inside: Result<()> = store.transaction(|_| store.stats().map(drop));
+    let inside: Result<(), Error> = store.transaction(|_| store.stats().map(drop));
     assert!(matches!(inside, Err(Error::Reentrant)));
 }
 

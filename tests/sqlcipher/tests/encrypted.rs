@@ -36,7 +36,7 @@ fn serde_json<T: serde::de::DeserializeOwned>(text: &str) -> T {
 fn new_event(id: &str) -> NewEvent {
     let payload = Json::parse(format!(r#"{{"text":"{SECRET}"}}"#)).unwrap();
     let created_at = DateTime::from_timestamp_millis(1_700_000_000_000).unwrap();
-    NewEvent { id: id.to_owned(), created_at, connection_id: "c".to_owned(), sender: Sender::Agent, payload }
+    NewEvent::new(id, created_at, "c", Sender::Agent, payload)
 }
 
 struct Folder(TempDir);
