@@ -22,7 +22,7 @@ impl From<DieselError> for Error {
 /// The databases' messages have nothing in common, so the one that knows a message is right.
 fn recognise(source: DieselError) -> Error {
     match sqlite::words::recognise(source) {
-        #[cfg(feature = "postgres")]
+        #[cfg(feature = "postgres-backend")]
         Error::Database { source } => super::postgres::words::recognise(source),
         error => error,
     }

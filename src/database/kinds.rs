@@ -18,7 +18,7 @@ use crate::model::json::Json;
 /// The type of a column with JSON text, as values are bound to it: databases may have a type for JSON.
 #[derive(Debug, Clone, Copy, QueryId, SqlType)]
 #[diesel(sqlite_type(name = "Text"))]
-#[cfg_attr(feature = "postgres", diesel(postgres_type(oid = 114, array_oid = 199)))]
+#[cfg_attr(feature = "postgres-backend", diesel(postgres_type(oid = 114, array_oid = 199)))]
 pub struct JsonText;
 
 pub trait Kind {

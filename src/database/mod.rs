@@ -8,10 +8,11 @@ mod conversions;
 mod decode;
 pub(crate) mod fields;
 mod kinds;
+pub(crate) mod link;
 mod listed_table;
 pub(crate) mod migrations;
 mod page_expressions;
-#[cfg(feature = "postgres")]
+#[cfg(feature = "postgres-backend")]
 pub(crate) mod postgres;
 mod pruning;
 pub(crate) mod queries;
@@ -162,7 +163,7 @@ pub(crate) struct Deleted {
 
 /// Whether an error is about the database itself, not about the data being written.
 pub(crate) fn is_about_the_database(error: &Error) -> bool {
-    #[cfg(feature = "postgres")]
+    #[cfg(feature = "postgres-backend")]
     if postgres::words::is_about_the_server(error) {
         return true;
     }

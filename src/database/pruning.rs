@@ -53,35 +53,32 @@ pub(crate) struct Search<S> {
 }
 
 /// One rule and its progress, on one database.
-pub(crate) trait Stage: Sized {
-    type Connection;
+pub(crate) trait Stage<C>: Sized {
     /// Some rows of one session.
     type Finding;
 
-    fn new(conn: &mut Self::Connection, request: &PruneRequest, rule: Rule) -> Result<Self>;
+    async fn new(conn: &mut C, request: &PruneRequest, rule: Rule) -> Result<Self>;
     /// Finds more sessions that the rule may select, and returns whether there may be others.
-    fn find_sessions(&mut self, conn: &mut Self::Connection, request: &PruneRequest) -> Result<bool>;
+    async fn find_sessions(&mut self, conn: &mut C, request: &PruneRequest) -> Result<bool>;
     /// Starts on the next session that was found, if there is one.
-    fn next_session(&mut self, conn: &mut Self::Connection, request: &PruneRequest) -> Result<bool>;
+    async fn next_session(&mut self, conn: &mut C, request: &PruneRequest) -> Result<bool>;
     /// Examines the session further.
-    fn look(
-        &mut self,
-        conn: &mut Self::Connection,
-        request: &PruneRequest,
-        rows: usize,
-    ) -> Result<Option<Self::Finding>>;
+    async fn look(&mut self, conn: &mut C, request: &PruneRequest, rows: usize) -> Result<Option<Self::Finding>>;
     /// How many events were found.
     fn events(finding: &Self::Finding) -> usize;
 }
 
-impl<S: Stage> Search<S> {
+impl<S> Search<S> {
     pub(crate) fn new(request: Arc<PruneRequest>) -> Self {
         let rules = Rule::of(&request);
         Self { request, rules: rules.into_iter(), stage: None }
     }
 
     /// Finds about this many rows to delete: perhaps none yet, and `None` once everything has been examined.
-    pub(crate) fn look(&mut self, conn: &mut S::Connection, rows: usize) -> Result<Option<Vec<S::Finding>>> {
+    pub(crate) async fn look<C>(&mut self, conn: &mut C, rows: usize) -> Result<Option<Vec<S::Finding>>>
+    where
+        S: Stage<C>,
+    {
         let began = Instant::now();
         let (mut parts, mut found) = (Vec::new(), 0);
         while found < rows && began.elapsed() < LOOK_TIME {
@@ -91,16 +88,16 @@ impl<S: Stage> Search<S> {
                     break;
                 }
                 let Some(rule) = self.rules.next() else { return Ok(None) };
-                self.stage = Some(S::new(conn, &self.request, rule)?);
+                self.stage = Some(S::new(conn, &self.request, rule).await?);
                 continue;
             };
-            if stage.next_session(conn, &self.request)? {
-                if let Some(part) = stage.look(conn, &self.request, rows - found)? {
+            if stage.next_session(conn, &self.request).await? {
+                if let Some(part) = stage.look(conn, &self.request, rows - found).await? {
                     // A record costs as much as an event.
                     found += S::events(&part) + 1;
                     parts.push(part);
                 }
-            } else if !stage.find_sessions(conn, &self.request)? {
+            } else if !stage.find_sessions(conn, &self.request).await? {
                 self.stage = None;
             }
         }

@@ -76,36 +76,36 @@ statement! {
 macro_rules! statements_in_common {
     () => {
         async fn session(&mut self, id: &str) -> Result<Option<SessionRecord>> {
-            Ok(queries::SessionById { id }.get_result(self).optional()?)
+            Ok(self.row(queries::SessionById { id }).await?)
         }
 
         async fn event_with_id(&mut self, id: &str) -> Result<Option<SessionEvent>> {
-            Ok(queries::EventById { id }.get_result(self).optional()?)
+            Ok(self.row(queries::EventById { id }).await?)
         }
 
         async fn session_exists(&mut self, id: &str) -> Result<bool> {
-            Ok(queries::SessionExists { id }.get_result(self)?)
+            Ok(self.one(queries::SessionExists { id }).await?)
         }
 
         async fn put_session(&mut self, row: SessionRow<&str>) -> Result<()> {
-            queries::PutSession { row }.execute(self)?;
+            self.run(queries::PutSession { row }).await?;
             Ok(())
         }
 
         async fn add_session(&mut self, row: SessionRow<&str>) -> Result<bool> {
-            Ok(queries::AddSession { row }.execute(self)? > 0)
+            Ok(self.run(queries::AddSession { row }).await? > 0)
         }
 
         async fn mark_destroyed(&mut self, id: &str, at: i64) -> Result<bool> {
-            Ok(queries::MarkDestroyed { id, at }.execute(self)? > 0)
+            Ok(self.run(queries::MarkDestroyed { id, at }).await? > 0)
         }
 
         async fn delete_session(&mut self, id: &str) -> Result<bool> {
-            Ok(queries::DeleteSession { id }.execute(self)? > 0)
+            Ok(self.run(queries::DeleteSession { id }).await? > 0)
         }
 
         async fn count_events(&mut self, session_id: &str) -> Result<u64> {
-            Ok(queries::CountEvents { session_id }.get_result::<i64>(self)? as u64)
+            Ok(self.one::<i64, _>(queries::CountEvents { session_id }).await? as u64)
         }
     };
 }

@@ -47,7 +47,7 @@ macro_rules! table {
             pub(crate) const OVERWRITE: &'static str = assignments!($($column)*);
         }
 
-        #[cfg(feature = "postgres")]
+        #[cfg(feature = "postgres-backend")]
         arrays! { [$($arrays)?] $row { $($column: $kind),* } }
 
         impl<'a> From<&'a $record> for $row<&'a str> {
@@ -114,7 +114,7 @@ macro_rules! table {
             }
         }
 
-        #[cfg(feature = "postgres")]
+        #[cfg(feature = "postgres-backend")]
         impl FromStaticSqlRow<$table::SqlType, diesel::pg::Pg> for $record {
             fn build_from_row<'a>(row: &impl Row<'a, diesel::pg::Pg>) -> deserialize::Result<Self> {
                 fields::read(row)
@@ -152,7 +152,7 @@ macro_rules! table {
 }
 
 /// Many rows, an array for each column.
-#[cfg(feature = "postgres")]
+#[cfg(feature = "postgres-backend")]
 macro_rules! arrays {
     ([] $row:ident { $($column:ident: $kind:ty),* }) => {};
     ([$arrays:ident] $row:ident { $($column:ident: $kind:ty),* }) => {

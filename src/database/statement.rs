@@ -34,7 +34,7 @@ macro_rules! sqlite_statement {
     };
 }
 
-#[cfg(feature = "postgres")]
+#[cfg(feature = "postgres-backend")]
 macro_rules! postgres_statement {
     ($($tokens:tt)*) => {
         $crate::database::statement::define! { [postgres] $($tokens)* }
@@ -74,14 +74,17 @@ macro_rules! define {
 macro_rules! written {
     ([] $name:ident $pieces:tt) => {};
     ([sqlite $($others:ident)*] $name:ident $pieces:tt) => {
-        $crate::database::statement::written! { $name, diesel::sqlite::Sqlite, diesel::SqliteConnection, $pieces }
+        $crate::database::statement::written! { $name, diesel::sqlite::Sqlite, $pieces }
+
+        impl diesel::RunQueryDsl<diesel::SqliteConnection> for $name<'_> {}
+
         $crate::database::statement::written! { [$($others)*] $name $pieces }
     };
     ([postgres] $name:ident $pieces:tt) => {
-        #[cfg(feature = "postgres")]
-        $crate::database::statement::written! { $name, diesel::pg::Pg, diesel::PgConnection, $pieces }
+        #[cfg(feature = "postgres-backend")]
+        $crate::database::statement::written! { $name, diesel::pg::Pg, $pieces }
     };
-    ($name:ident, $db:ty, $connection:ty, ($($piece:tt)*)) => {
+    ($name:ident, $db:ty, ($($piece:tt)*)) => {
         impl diesel::query_builder::QueryFragment<$db> for $name<'_> {
             fn walk_ast<'b>(
                 &'b self,
@@ -91,8 +94,6 @@ macro_rules! written {
                 Ok(())
             }
         }
-
-        impl diesel::RunQueryDsl<$connection> for $name<'_> {}
     };
 }
 
@@ -118,6 +119,6 @@ macro_rules! piece {
     };
 }
 
-#[cfg(feature = "postgres")]
+#[cfg(feature = "postgres-backend")]
 pub(crate) use postgres_statement;
 pub(crate) use {define, piece, sqlite_statement, statement, written};

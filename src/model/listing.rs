@@ -57,13 +57,13 @@ impl<'a, F: Filter> Listing<'a, F> {
     }
 
     /// The most rows on the page.
-    #[cfg(feature = "postgres")]
+    #[cfg(feature = "postgres-backend")]
     pub(crate) fn rows(&self) -> u32 {
         self.rows
     }
 
     /// The most bytes on it.
-    #[cfg(feature = "postgres")]
+    #[cfg(feature = "postgres-backend")]
     pub(crate) fn bytes(&self) -> Option<usize> {
         self.bytes
     }

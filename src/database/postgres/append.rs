@@ -10,12 +10,13 @@ use diesel::prelude::*;
 use diesel::result::Error as DieselError;
 use diesel::sql_types::{Array, BigInt, Nullable, Text};
 
+use super::pg_link::PgLink;
 use super::storing::MOST_BYTES;
 use super::{heads, transaction};
+use crate::database::Lock;
 use crate::database::fields::Record;
 use crate::database::rows::{EventArrays, EventRow};
 use crate::database::statement::postgres_statement;
-use crate::database::{Lock, ready};
 use crate::error::{Error, Result};
 use crate::model::event::{NewEvent, SessionEvent};
 
@@ -101,25 +102,25 @@ const NUMBERED: &str = "new.id, heads.last_index - heads.count + new.event_index
     new.connection_id, new.sender, new.payload_json";
 
 /// Appends to one session.
-pub(super) fn append(conn: &mut PgConnection, appending: Appending<'_>) -> Result<Option<Vec<i64>>> {
+pub(super) async fn append<C: PgLink>(conn: &mut C, appending: Appending<'_>) -> Result<Option<Vec<i64>>> {
     let Appending { session_id, expected, events } = appending;
     match events {
         [] => Ok(Some(Vec::new())),
         [event] => {
             let append = AppendOne { new: EventRow::appended(event, session_id, 0), session_id, expected };
-            let index = unless_refused(safely(conn, |conn| append.get_result::<i64>(conn).optional()))?;
+            let index = unless_refused(safely(conn, async |conn| conn.row::<i64, _>(append).await).await)?;
             Ok(index.flatten().map(|index| vec![index]))
         }
-        _ => Ok(append_all(conn, &[appending])?.and_then(|mut indexes| indexes.pop())),
+        _ => Ok(append_all(conn, &[appending]).await?.and_then(|mut indexes| indexes.pop())),
     }
 }
 
 /// Runs a statement whose error must not abort the caller's transaction.
-fn safely<T>(conn: &mut PgConnection, run: impl FnOnce(&mut PgConnection) -> QueryResult<T>) -> Result<T> {
+async fn safely<C: PgLink, T>(conn: &mut C, run: impl AsyncFnOnce(&mut C) -> QueryResult<T>) -> Result<T> {
     if transaction::is_open(conn)? {
-        ready(transaction::run(conn, Lock::Write, async |conn| Ok(run(conn)?)))
+        transaction::run(conn, Lock::Write, async |conn| Ok(run(conn).await?)).await
     } else {
-        Ok(run(conn)?)
+        Ok(run(conn).await?)
     }
 }
 
@@ -134,7 +135,7 @@ fn unless_refused<T>(appended: Result<T>) -> Result<Option<T>> {
 
 /// Appends to several sessions, and returns the indexes of each one's events. `None` if that is not possible in one
 /// statement, and nothing has been done: a session has no head yet or does not end where it should, or an id is taken.
-pub(crate) fn append_all(conn: &mut PgConnection, all: &[Appending<'_>]) -> Result<Option<Vec<Vec<i64>>>> {
+pub(crate) async fn append_all<C: PgLink>(conn: &mut C, all: &[Appending<'_>]) -> Result<Option<Vec<Vec<i64>>>> {
     let payloads = all.iter().flat_map(|appending| appending.events).map(|event| event.payload.get().len());
     if payloads.sum::<usize>() > MOST_BYTES {
         return Ok(None);
@@ -167,28 +168,15 @@ pub(crate) fn append_all(conn: &mut PgConnection, all: &[Appending<'_>]) -> Resu
         );
         counts[place] += appending.events.len() as i64;
     }
-    let append = |conn: &mut PgConnection| -> QueryResult<Vec<(String, i64)>> {
-        match (&*sessions, &*counts, &*expected) {
-            (&[session_id], &[count], &[expected]) => {
-                let append = AppendHere { new: &new, session_id, count, expected };
-                let end = append.get_result(conn).optional()?;
-                Ok(end.into_iter().map(|end| (session_id.to_owned(), end)).collect())
-            }
-            _ => Append { new: &new, sessions: &sessions, counts: &counts, expected: &expected }.load(conn),
-        }
-    };
-    // What appends nothing is rolled back, so that it holds no locks, which others may take in another order.
-    let append = |conn: &mut PgConnection| match append(conn)? {
-        ends if ends.is_empty() => Err(DieselError::RollbackTransaction),
-        ends => Ok(ends),
-    };
-    let mut ends = unless_refused(safely(conn, append))?;
+    let wanted = Wanted { new: &new, sessions: &sessions, counts: &counts, expected: &expected };
+    let mut ends = unless_refused(safely(conn, async |conn| append_wanted(conn, wanted).await).await)?;
     if ends.is_none() && all.len() > 1 {
         // Perhaps only a head was missing.
-        ends = unless_refused(safely(conn, |conn| {
-            heads::lock_all(conn, &sessions)?;
-            append(conn)
-        }))?;
+        let with_heads = safely(conn, async |conn| {
+            heads::lock_all(conn, wanted.sessions).await?;
+            append_wanted(conn, wanted).await
+        });
+        ends = unless_refused(with_heads.await)?;
     }
     let Some(ends) = ends else { return Ok(None) };
     let mut bases = vec![0; sessions.len()];
@@ -202,6 +190,29 @@ pub(crate) fn append_all(conn: &mut PgConnection, all: &[Appending<'_>]) -> Resu
         (1..=appending.events.len() as i64).map(|place| first + place).collect()
     });
     Ok(Some(indexes.collect()))
+}
+
+/// What the sessions are to get.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    new: &'a EventArrays<'a>,
+    sessions: &'a [&'a str],
+    counts: &'a [i64],
+    expected: &'a [Option<i64>],
+}
+
+/// Each session's last index. What appends nothing is an error, so that it is rolled back and holds no locks, which others
+/// may take in another order.
+async fn append_wanted<C: PgLink>(conn: &mut C, wanted: Wanted<'_>) -> QueryResult<Vec<(String, i64)>> {
+    let Wanted { new, sessions, counts, expected } = wanted;
+    let ends = match (sessions, counts, expected) {
+        (&[session_id], &[count], &[expected]) => {
+            let end: Option<i64> = conn.row(AppendHere { new, session_id, count, expected }).await?;
+            end.into_iter().map(|end| (session_id.to_owned(), end)).collect()
+        }
+        _ => conn.rows(Append { new, sessions, counts, expected }).await?,
+    };
+    if ends.is_empty() { Err(DieselError::RollbackTransaction) } else { Ok(ends) }
 }
 
 #[cfg(test)]

@@ -7,13 +7,23 @@ use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use crate::database::migrations::Migrations;
 
-/// The migration that adopts what it finds.
-const FIRST: &str = "00000000475301";
+/// One of them.
+#[derive(Clone, Copy)]
+pub(super) struct Script {
+    pub(super) version: &'static str,
+    pub(super) up: &'static str,
+}
+
+/// The migration that adopts what it finds, and brings back what is missing.
+pub(super) const FIRST: Script = Script {
+    version: "00000000475301",
+    up: include_str!("../../../migrations/postgres/0000-00-00-475301_sessions_and_events/up.sql"),
+};
+
+/// In their order.
+pub(super) const ALL: [Script; 1] = [FIRST];
 
 const EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/postgres");
-
-/// The first migration's SQL, which brings back what is missing.
-pub(super) const UP: &str = include_str!("../../../migrations/postgres/0000-00-00-475301_sessions_and_events/up.sql");
 
 impl MigrationSource<Pg> for Migrations {
     fn migrations(&self) -> diesel::migration::Result<Vec<Box<dyn Migration<Pg>>>> {
@@ -29,7 +39,11 @@ struct Adopting(Box<dyn Migration<Pg>>);
 impl Migration<Pg> for Adopting {
     fn run(&self, conn: &mut dyn BoxableConnection<Pg>) -> diesel::migration::Result<()> {
         // Only the first one meets tables of another's making.
-        if self.0.name().version() == FIRST.into() { Ok(conn.batch_execute(UP)?) } else { self.0.run(conn) }
+        if self.0.name().version() == FIRST.version.into() {
+            Ok(conn.batch_execute(FIRST.up)?)
+        } else {
+            self.0.run(conn)
+        }
     }
 
     fn revert(&self, conn: &mut dyn BoxableConnection<Pg>) -> diesel::migration::Result<()> {
@@ -42,5 +56,18 @@ impl Migration<Pg> for Adopting {
 
     fn name(&self) -> &dyn MigrationName {
         self.0.name()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::unwrap_used, reason = "a test says what it expects")]
+    fn none_is_left_out() {
+        let embedded: Vec<Box<dyn Migration<Pg>>> = EMBEDDED.migrations().unwrap();
+        let versions: Vec<String> = embedded.iter().map(|migration| migration.name().version().to_string()).collect();
+        assert_eq!(versions, ALL.map(|script| script.version));
     }
 }

@@ -7,6 +7,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Text};
 
+use super::pg_link::PgLink;
 use crate::database::statement::postgres_statement;
 use crate::error::Result;
 
@@ -47,34 +48,34 @@ postgres_statement! {
 
 /// Makes every append to this session wait until the transaction ends. The next statement sees what those before it
 /// have committed.
-pub(super) fn lock(conn: &mut PgConnection, session_id: &str) -> Result<()> {
-    LockHead { session_id }.execute(conn)?;
+pub(super) async fn lock<C: PgLink>(conn: &mut C, session_id: &str) -> Result<()> {
+    conn.run(LockHead { session_id }).await?;
     Ok(())
 }
 
 /// The same for several sessions, each named once.
-pub(super) fn lock_all(conn: &mut PgConnection, session_ids: &[&str]) -> QueryResult<()> {
-    LockHeads { session_ids }.execute(conn)?;
+pub(super) async fn lock_all<C: PgLink>(conn: &mut C, session_ids: &[&str]) -> QueryResult<()> {
+    conn.run(LockHeads { session_ids }).await?;
     Ok(())
 }
 
 /// The same, if the session has been appended to before.
-pub(super) fn hold(conn: &mut PgConnection, session_id: &str) -> Result<()> {
-    HoldHead { session_id }.execute(conn)?;
+pub(super) async fn hold<C: PgLink>(conn: &mut C, session_id: &str) -> Result<()> {
+    conn.run(HoldHead { session_id }).await?;
     Ok(())
 }
 
-pub(super) fn keep(conn: &mut PgConnection, session_id: &str, last_index: i64) -> Result<()> {
-    KeepHead { session_id, last_index }.execute(conn)?;
+pub(super) async fn keep<C: PgLink>(conn: &mut C, session_id: &str, last_index: i64) -> Result<()> {
+    conn.run(KeepHead { session_id, last_index }).await?;
     Ok(())
 }
 
-pub(super) fn drop(conn: &mut PgConnection, session_id: &str) -> Result<()> {
-    DropHead { session_id }.execute(conn)?;
+pub(super) async fn drop<C: PgLink>(conn: &mut C, session_id: &str) -> Result<()> {
+    conn.run(DropHead { session_id }).await?;
     Ok(())
 }
 
-pub(super) fn drop_if_empty(conn: &mut PgConnection, session_id: &str) -> Result<()> {
-    DropEmptyHead { session_id }.execute(conn)?;
+pub(super) async fn drop_if_empty<C: PgLink>(conn: &mut C, session_id: &str) -> Result<()> {
+    conn.run(DropEmptyHead { session_id }).await?;
     Ok(())
 }

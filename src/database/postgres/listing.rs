@@ -1,12 +1,12 @@
 //! Pages of a listing: each is one index seek, however deep. One row more than the page holds tells whether another page
 //! follows.
 
-use diesel::connection::DefaultLoadingMode;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Text};
 
+use super::pg_link::PgLink;
 use super::values::{Found, NONE_KNOWN, Unread};
 use crate::database::fields::{Record, place_of};
 use crate::database::listed_table::{Common, ListedTable, PageQuery};
@@ -32,14 +32,15 @@ pub(super) trait Listed: ListedTable + Sized {
     /// A record's place in the order.
     fn place(record: &Self::Record) -> (i64, &str);
 
-    /// Runs a page's query, by [`load_page`].
-    fn load<'a>(
-        page: Page<'a, Self>,
-        conn: &'a mut PgConnection,
-    ) -> QueryResult<impl Iterator<Item = QueryResult<Result<Self::Record, Unread>>>>;
+    /// Runs a page's query, by [`load_page`], and takes its rows until one is not wanted.
+    async fn load<C: PgLink>(
+        page: Page<'_, Self>,
+        conn: &mut C,
+        take: impl FnMut(Result<Self::Record, Unread>) -> bool,
+    ) -> QueryResult<()>;
 }
 
-pub(super) fn list<F: Listed>(conn: &mut PgConnection, listing: &Listing<'_, F>) -> Result<ListPage<F::Record>> {
+pub(super) async fn list<F: Listed, C: PgLink>(conn: &mut C, listing: &Listing<'_, F>) -> Result<ListPage<F::Record>> {
     let start = match listing.after {
         None => None,
         Some(Position::Row { key, id }) => Some((*key, &**id)),
@@ -62,24 +63,30 @@ pub(super) fn list<F: Listed>(conn: &mut PgConnection, listing: &Listing<'_, F>)
         };
         let mut found = 0;
         let mut follows = false;
-        for record in F::load(page, conn)? {
+        let mut unread = None;
+        let take = |record| {
             found += 1;
             follows = listing.is_full(items.len());
             if follows {
-                break;
+                return false;
             }
-            let record = match record? {
+            let record = match record {
                 Ok(record) => listing.filter.complete(record),
-                Err(Unread { key, id, cause }) => {
-                    return Err(Error::from(cause).with_after(listing.cursor_after(position((key, &id)))));
+                Err(row) => {
+                    unread = Some(row);
+                    return false;
                 }
             };
             bytes = bytes.saturating_add(F::bytes(&record));
             follows = listing.is_too_much(items.len() + 1, bytes);
-            if follows {
-                break;
+            if !follows {
+                items.push(record);
             }
-            items.push(record);
+            !follows
+        };
+        F::load(page, conn, take).await?;
+        if let Some(Unread { key, id, cause }) = unread {
+            return Err(Error::from(cause).with_after(listing.cursor_after(position((key, &id)))));
         }
         if follows || found < rows {
             let last = items.last().filter(|_| follows).map(F::place);
@@ -164,17 +171,15 @@ impl<F: Listed> PageQuery for Page<'_, F> {
     type Lasting = Page<'static, F>;
 }
 
-impl<F> RunQueryDsl<PgConnection> for Page<'_, F> {}
-
 /// Runs a page's query for a filter whose types are known.
 macro_rules! load_page {
-    ($page:ident, $conn:ident, $found:ty) => {{
-        let rows = match ($page.is_usual(), $page.after.is_some()) {
-            (true, false) => Common::<_, false>($page).load_iter::<$found, DefaultLoadingMode>($conn),
-            (true, true) => Common::<_, true>($page).load_iter::<$found, DefaultLoadingMode>($conn),
-            (false, _) => $page.load_iter::<$found, DefaultLoadingMode>($conn),
-        };
-        Ok(rows?.map(|row| Ok(row?.0)))
+    ($page:ident, $conn:ident, $take:ident, $found:ty) => {{
+        let take = |found: $found| $take(found.0);
+        match ($page.is_usual(), $page.after.is_some()) {
+            (true, false) => $conn.each(Common::<_, false>($page), take).await,
+            (true, true) => $conn.each(Common::<_, true>($page), take).await,
+            (false, _) => $conn.each($page, take).await,
+        }
     }};
 }
 
@@ -187,11 +192,12 @@ impl Listed for EventFilter {
         (event.event_index, &event.id)
     }
 
-    fn load<'a>(
-        page: Page<'a, Self>,
-        conn: &'a mut PgConnection,
-    ) -> QueryResult<impl Iterator<Item = QueryResult<Result<SessionEvent, Unread>>>> {
-        load_page!(page, conn, Found<SessionEvent, INDEX, SESSION_ID>)
+    async fn load<C: PgLink>(
+        page: Page<'_, Self>,
+        conn: &mut C,
+        mut take: impl FnMut(Result<SessionEvent, Unread>) -> bool,
+    ) -> QueryResult<()> {
+        load_page!(page, conn, take, Found<SessionEvent, INDEX, SESSION_ID>)
     }
 }
 
@@ -204,10 +210,11 @@ impl Listed for SessionFilter {
         (session.created_at.timestamp_millis(), &session.id)
     }
 
-    fn load<'a>(
-        page: Page<'a, Self>,
-        conn: &'a mut PgConnection,
-    ) -> QueryResult<impl Iterator<Item = QueryResult<Result<SessionRecord, Unread>>>> {
-        load_page!(page, conn, Found<SessionRecord, CREATED_AT, NONE_KNOWN>)
+    async fn load<C: PgLink>(
+        page: Page<'_, Self>,
+        conn: &mut C,
+        mut take: impl FnMut(Result<SessionRecord, Unread>) -> bool,
+    ) -> QueryResult<()> {
+        load_page!(page, conn, take, Found<SessionRecord, CREATED_AT, NONE_KNOWN>)
     }
 }

@@ -1,54 +1,55 @@
 //! Migrating a PostgreSQL database, and what is missing in one.
 
-use diesel::connection::SimpleConnection;
-use diesel::pg::Pg;
+use diesel::migration::CREATE_MIGRATIONS_TABLE;
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Integer, Nullable, Text};
-use diesel_migrations::MigrationHarness;
 
-use super::embedded::UP;
+use super::embedded::{ALL, FIRST};
+use super::pg_link::PgLink;
 use super::transaction;
-use crate::database::migrations::{__diesel_schema_migrations, MIGRATIONS, Migratable, migration_error, versions};
+use crate::database::link::Link;
+use crate::database::migrations::{__diesel_schema_migrations, Migratable};
 use crate::database::{Lock, ready};
 use crate::error::{Error, Result};
 
 /// Makes sure that nobody else is creating the same tables, Diesel's own included. A migration of old tables may take long,
 /// so its end is waited for, whatever the connection's patience with other locks.
-fn wait_for_others(conn: &mut PgConnection, is_ours: bool) -> Result<()> {
+async fn wait_for_others<C: PgLink>(conn: &mut C, is_ours: bool) -> Result<()> {
     const LOCK: &str = "SELECT pg_advisory_xact_lock(475301)";
     let patience = diesel::select(diesel::dsl::sql::<Text>("current_setting('lock_timeout')"));
-    let patience: String = patience.get_result(conn)?;
+    let patience: String = conn.one(patience).await?;
     // In the caller's transaction the setting would stay until its end.
     let lock = match &*patience {
         _ if !is_ours => LOCK.to_owned(),
         "0" => LOCK.to_owned(),
         patience => format!("SET LOCAL lock_timeout = '5min'; {LOCK}; SET LOCAL lock_timeout = '{patience}'"),
     };
-    Ok(conn.batch_execute(&lock)?)
+    Ok(conn.batch(&lock).await?)
 }
 
 impl Migratable for PgConnection {
     fn bring_up_to_date(&mut self) -> Result<()> {
-        migrate(self)
+        ready(migrate(self))
     }
 }
 
-pub(crate) fn migrate(conn: &mut PgConnection) -> Result<()> {
-    if is_current(conn)? {
+pub(crate) async fn migrate<C: PgLink>(conn: &mut C) -> Result<()> {
+    if is_current(conn).await? {
         return Ok(());
     }
     let is_ours = !transaction::is_open(conn)?;
-    let migrated = ready(transaction::run(conn, Lock::Write, async |conn| {
-        wait_for_others(conn, is_ours)?;
-        if is_current(conn)? {
+    let migrated = transaction::run(conn, Lock::Write, async |conn| {
+        wait_for_others(conn, is_ours).await?;
+        if is_current(conn).await? {
             return Ok(());
         }
-        conn.run_pending_migrations(MIGRATIONS).map_err(migration_error)?;
-        if missing(conn, &WRITING)?.is_some() {
-            conn.batch_execute(UP)?;
+        run_pending(conn).await?;
+        if missing(conn, &WRITING).await?.is_some() {
+            conn.batch(FIRST.up).await?;
         }
         Ok(())
-    }));
+    })
+    .await;
     migrated.map_err(|error| match error {
         Error::Database { source } => Error::Migration { source: Box::new(source) },
         error => error,
@@ -56,17 +57,31 @@ pub(crate) fn migrate(conn: &mut PgConnection) -> Result<()> {
 }
 
 /// Whether nothing is pending and the tables are what the bookkeeping says. Only reads.
-fn is_current(conn: &mut PgConnection) -> Result<bool> {
+async fn is_current<C: PgLink>(conn: &mut C) -> Result<bool> {
     let is_kept = diesel::dsl::sql::<Bool>("to_regclass('__diesel_schema_migrations') IS NOT NULL");
-    if !diesel::select(is_kept).get_result::<bool>(conn)? {
+    if !conn.one::<bool, _>(diesel::select(is_kept)).await? {
         return Ok(false);
     }
-    let ours = versions::<Pg>()?;
-    let applied: i64 = __diesel_schema_migrations::table
-        .filter(__diesel_schema_migrations::version.eq_any(&ours))
-        .count()
-        .get_result(conn)?;
-    Ok(applied == ours.len() as i64 && missing(conn, &WRITING)?.is_none())
+    Ok(applied(conn).await?.len() == ALL.len() && missing(conn, &WRITING).await?.is_none())
+}
+
+/// The versions of this crate's migrations that have run.
+async fn applied<C: PgLink>(conn: &mut C) -> QueryResult<Vec<String>> {
+    let ours = ALL.map(|migration| migration.version);
+    let ours = __diesel_schema_migrations::version.eq_any(ours);
+    conn.rows(__diesel_schema_migrations::table.filter(ours).select(__diesel_schema_migrations::version)).await
+}
+
+/// Runs the migrations that have not run, as Diesel's harness would, which knows only blocking connections.
+async fn run_pending<C: PgLink>(conn: &mut C) -> Result<()> {
+    conn.batch(CREATE_MIGRATIONS_TABLE).await?;
+    let applied = applied(conn).await?;
+    for migration in ALL.iter().filter(|migration| !applied.iter().any(|version| version == migration.version)) {
+        conn.batch(migration.up).await?;
+        let version = __diesel_schema_migrations::version.eq(migration.version);
+        conn.run(diesel::insert_into(__diesel_schema_migrations::table).values(version)).await?;
+    }
+    Ok(())
 }
 
 /// Whether a condition holds, and what is missing if not.
@@ -103,19 +118,19 @@ pub(crate) const WRITING: [Needed; 4] = [
 ];
 
 /// The first thing that is missing, found with one query.
-pub(crate) fn missing(conn: &mut PgConnection, needed: &[Needed]) -> Result<Option<&'static str>> {
+pub(crate) async fn missing<C: PgLink>(conn: &mut C, needed: &[Needed]) -> Result<Option<&'static str>> {
     let cases = needed.iter().enumerate();
     let cases: String = cases.map(|(place, (condition, _))| format!("WHEN NOT {condition} THEN {place} ")).collect();
     let first = diesel::dsl::sql::<Nullable<Integer>>(&format!("CASE {cases}END"));
-    let first: Option<i32> = diesel::select(first).get_result(conn)?;
+    let first: Option<i32> = conn.one(diesel::select(first)).await?;
     Ok(first.and_then(|place| needed.get(place as usize)).map(|(_, what)| *what))
 }
 
 /// Creates a schema if it does not exist; its name is an identifier.
 pub(crate) fn create_schema(conn: &mut PgConnection, name: &str) -> Result<()> {
     ready(transaction::run(conn, Lock::Write, async |conn| {
-        wait_for_others(conn, true)?;
-        Ok(conn.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {name}"))?)
+        wait_for_others(conn, true).await?;
+        Ok(conn.batch(&format!("CREATE SCHEMA IF NOT EXISTS {name}")).await?)
     }))
 }
 
@@ -152,12 +167,12 @@ pub fn convert_jsonb(conn: &mut PgConnection) -> Result<()> {
                     "EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attname = '{column}' \
                      AND atttypid = 'jsonb'::regtype)"
                 );
-                if diesel::select(diesel::dsl::sql::<Bool>(&is_jsonb)).get_result(conn)? {
+                if conn.one(diesel::select(diesel::dsl::sql::<Bool>(&is_jsonb))).await? {
                     changes.push(format!("ALTER COLUMN {column} TYPE JSON USING {column}::json"));
                 }
             }
             if !changes.is_empty() {
-                conn.batch_execute(&format!("ALTER TABLE {table} {}", changes.join(", ")))?;
+                conn.batch(&format!("ALTER TABLE {table} {}", changes.join(", "))).await?;
             }
         }
         Ok(())

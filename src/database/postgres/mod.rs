@@ -2,6 +2,7 @@
 
 mod append;
 mod check;
+#[cfg(feature = "postgres")]
 mod connection;
 mod copying;
 mod embedded;
@@ -9,6 +10,7 @@ mod heads;
 mod holding;
 mod listing;
 pub(crate) mod migrate;
+mod pg_link;
 mod prune;
 mod session_ids;
 mod statistics;
@@ -20,16 +22,19 @@ pub(crate) mod words;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use diesel::connection::SimpleConnection;
+use diesel::QueryResult;
 use diesel::pg::Pg;
-use diesel::prelude::*;
 use diesel::query_builder::AstPass;
 use diesel::sql_types::{BigInt, Bool, Text};
 
 pub(crate) use self::append::{Appending, append_all};
 pub(crate) use self::holding::Holdable;
+#[cfg(feature = "postgres")]
+pub(crate) use self::connection::checked;
+use self::pg_link::PgLink;
 pub(crate) use self::storing::{Stored, put_all};
 use super::kinds::JsonText;
+use super::link::Link;
 use super::queries::{self, DeleteEvents, EventById, SessionOfEvent, statements_in_common};
 use super::rows::{EventRow, SessionRow};
 use super::statement::{Dialect, postgres_statement};
@@ -83,156 +88,167 @@ postgres_statement! {
 }
 
 /// The id and the index of a session's last event.
-fn last_event(conn: &mut PgConnection, session_id: &str) -> Result<Option<(String, i64)>> {
-    Ok(LastEvent { session_id }.get_result(conn).optional()?)
+async fn last_event<C: PgLink>(conn: &mut C, session_id: &str) -> Result<Option<(String, i64)>> {
+    Ok(conn.row(LastEvent { session_id }).await?)
 }
 
-impl Database for PgConnection {
-    type SessionIds = session_ids::SessionIds;
-    type Search = prune::Search;
-    type Finding = prune::Finding;
+/// The seam on one connection. The functions behind it serve any.
+macro_rules! database {
+    ($connection:ty) => {
+        impl Database for $connection {
+            type SessionIds = session_ids::SessionIds;
+            type Search = prune::Search;
+            type Finding = prune::Finding;
 
-    const PREFERS_MANY: bool = true;
-    /// Rows are locked, not tables.
-    const WRITERS_WAIT: bool = false;
+            const PREFERS_MANY: bool = true;
+            /// Rows are locked, not tables.
+            const WRITERS_WAIT: bool = false;
 
-    statements_in_common!();
+            statements_in_common!();
 
-    async fn is_live(&mut self, id: &str) -> Result<Option<bool>> {
-        Ok(IsLive { id }.get_result(self).optional()?)
-    }
+            async fn is_live(&mut self, id: &str) -> Result<Option<bool>> {
+                Ok(self.row(IsLive { id }).await?)
+            }
 
-    async fn sessions(&mut self, listing: &Listing<'_, SessionFilter>) -> Result<ListPage<SessionRecord>> {
-        listing::list(self, listing)
-    }
+            async fn sessions(&mut self, listing: &Listing<'_, SessionFilter>) -> Result<ListPage<SessionRecord>> {
+                listing::list(self, listing).await
+            }
 
-    async fn event(&mut self, id: &str, session_id: &str) -> Result<Option<SessionEvent>> {
-        let here = EventInSession { id, session_id };
-        match here.get_result(self).optional()? {
-            None => Ok(EventById { id }.get_result(self).optional()?),
-            found => Ok(found),
+            async fn event(&mut self, id: &str, session_id: &str) -> Result<Option<SessionEvent>> {
+                let here = EventInSession { id, session_id };
+                match self.row(here).await? {
+                    None => Ok(self.row(EventById { id }).await?),
+                    found => Ok(found),
+                }
+            }
+
+            async fn events(&mut self, listing: &Listing<'_, EventFilter>) -> Result<ListPage<SessionEvent>> {
+                listing::list(self, listing).await
+            }
+
+            async fn as_kept(&mut self, payload: &Json) -> Result<Json> {
+                Json::parse(self.one::<String, _>(AsKept { payload: payload.get() }).await?)
+            }
+
+            async fn session_of_event(&mut self, id: &str, session_id: &str) -> Result<Option<String>> {
+                let found: Vec<String> = self.rows(SessionOfEvent { id }).await?;
+                let is_here = found.iter().any(|found| found == session_id);
+                Ok(if is_here { Some(session_id.to_owned()) } else { found.into_iter().next() })
+            }
+
+            async fn last_index(&mut self, session_id: &str) -> Result<Option<i64>> {
+                Ok(last_event(self, session_id).await?.map(|(_, index)| index))
+            }
+
+            async fn add_event(&mut self, row: EventRow<&str>) -> Result<bool> {
+                storing::add_event(self, row).await
+            }
+
+            async fn put_events(&mut self, rows: &[EventRow<&str>]) -> Result<bool> {
+                storing::put_events(self, rows).await
+            }
+
+            async fn append_new(
+                &mut self,
+                session_id: &str,
+                expected: Option<i64>,
+                events: &[NewEvent],
+            ) -> Result<Option<Vec<i64>>> {
+                append::append(self, Appending { session_id, expected, events }).await
+            }
+
+            async fn keep_last_index(&mut self, session_id: &str, last_index: i64) -> Result<()> {
+                heads::keep(self, session_id, last_index).await
+            }
+
+            async fn put_event(&mut self, row: EventRow<&str>) -> Result<()> {
+                storing::put_event(self, row).await
+            }
+
+            async fn copy_events(&mut self, from_id: &str, up_to_index: Option<i64>, new_id: &str) -> Result<u64> {
+                copying::copy_events(self, from_id, up_to_index, new_id).await
+            }
+
+            async fn delete_events(&mut self, session_id: &str) -> Result<bool> {
+                // First an append in progress is waited for, also the first of its session, so that its events are seen here.
+                heads::lock(self, session_id).await?;
+                let deleted = self.run(DeleteEvents { session_id }).await?;
+                heads::drop(self, session_id).await?;
+                Ok(deleted > 0)
+            }
+
+            async fn taken_ids(&mut self, session_id: &str, ids: &[&str]) -> Result<Vec<(String, String)>> {
+                copying::taken_ids(self, session_id, ids).await
+            }
+
+            async fn next_session_id(&mut self, ids: &mut Self::SessionIds) -> Result<Option<String>> {
+                ids.next(self).await
+            }
+
+            /// Every id can be decoded.
+            async fn tell_others(&mut self, _: &Self::SessionIds, _: &mut (dyn FnMut(Error) + Send)) -> Result<()> {
+                Ok(())
+            }
+
+            fn search(request: &Arc<PruneRequest>) -> prune::Search {
+                prune::Search::new(Arc::clone(request))
+            }
+
+            async fn find(&mut self, search: &mut prune::Search, rows: usize) -> Result<Option<Vec<prune::Finding>>> {
+                search.look(self, rows).await
+            }
+
+            async fn delete_found(
+                &mut self,
+                request: &PruneRequest,
+                finding: &prune::Finding,
+                _: usize,
+                _: Instant,
+            ) -> Result<Deleted> {
+                prune::delete(self, request, finding).await
+            }
+
+            async fn dry_run(&mut self, request: &PruneRequest) -> Result<PruneReport> {
+                prune::dry_run(self, request).await
+            }
+
+            async fn reclaim_space(&mut self) -> Result<()> {
+                // Each in its own message, since it must not run in a transaction.
+                for table in ["VACUUM events", "VACUUM sessions", "VACUUM event_heads"] {
+                    self.batch(table).await?;
+                }
+                Ok(())
+            }
+
+            async fn stats(&mut self) -> Result<Stats> {
+                statistics::stats(self).await
+            }
+
+            async fn session_stats(&mut self) -> Result<Vec<SessionStats>> {
+                statistics::session_stats(self).await
+            }
+
+            async fn check(&mut self) -> Result<CheckReport> {
+                check::check(self).await
+            }
+
+            fn is_in_transaction(&mut self) -> Result<bool> {
+                transaction::is_open(self)
+            }
+
+            async fn atomically<T>(
+                &mut self,
+                lock: Lock<'_>,
+                work: impl AsyncFnOnce(&mut Self) -> Result<T>,
+            ) -> Result<T> {
+                transaction::run(self, lock, work).await
+            }
+
+            /// Others write meanwhile anyway.
+            async fn pause(&mut self, _: Duration) {}
         }
-    }
-
-    async fn events(&mut self, listing: &Listing<'_, EventFilter>) -> Result<ListPage<SessionEvent>> {
-        listing::list(self, listing)
-    }
-
-    async fn as_kept(&mut self, payload: &Json) -> Result<Json> {
-        Json::parse(AsKept { payload: payload.get() }.get_result::<String>(self)?)
-    }
-
-    async fn session_of_event(&mut self, id: &str, session_id: &str) -> Result<Option<String>> {
-        let found: Vec<String> = SessionOfEvent { id }.load(self)?;
-        let is_here = found.iter().any(|found| found == session_id);
-        Ok(if is_here { Some(session_id.to_owned()) } else { found.into_iter().next() })
-    }
-
-    async fn last_index(&mut self, session_id: &str) -> Result<Option<i64>> {
-        Ok(last_event(self, session_id)?.map(|(_, index)| index))
-    }
-
-    async fn add_event(&mut self, row: EventRow<&str>) -> Result<bool> {
-        storing::add_event(self, row)
-    }
-
-    async fn put_events(&mut self, rows: &[EventRow<&str>]) -> Result<bool> {
-        storing::put_events(self, rows)
-    }
-
-    async fn append_new(
-        &mut self,
-        session_id: &str,
-        expected: Option<i64>,
-        events: &[NewEvent],
-    ) -> Result<Option<Vec<i64>>> {
-        append::append(self, Appending { session_id, expected, events })
-    }
-
-    async fn keep_last_index(&mut self, session_id: &str, last_index: i64) -> Result<()> {
-        heads::keep(self, session_id, last_index)
-    }
-
-    async fn put_event(&mut self, row: EventRow<&str>) -> Result<()> {
-        storing::put_event(self, row)
-    }
-
-    async fn copy_events(&mut self, from_id: &str, up_to_index: Option<i64>, new_id: &str) -> Result<u64> {
-        copying::copy_events(self, from_id, up_to_index, new_id)
-    }
-
-    async fn delete_events(&mut self, session_id: &str) -> Result<bool> {
-        // First an append in progress is waited for, also the first of its session, so that its events are seen here.
-        heads::lock(self, session_id)?;
-        let deleted = DeleteEvents { session_id }.execute(self)?;
-        heads::drop(self, session_id)?;
-        Ok(deleted > 0)
-    }
-
-    async fn taken_ids(&mut self, session_id: &str, ids: &[&str]) -> Result<Vec<(String, String)>> {
-        copying::taken_ids(self, session_id, ids)
-    }
-
-    async fn next_session_id(&mut self, ids: &mut Self::SessionIds) -> Result<Option<String>> {
-        ids.next(self)
-    }
-
-    /// Every id can be decoded.
-    async fn tell_others(&mut self, _: &Self::SessionIds, _: &mut (dyn FnMut(Error) + Send)) -> Result<()> {
-        Ok(())
-    }
-
-    fn search(request: &Arc<PruneRequest>) -> prune::Search {
-        prune::Search::new(Arc::clone(request))
-    }
-
-    async fn find(&mut self, search: &mut prune::Search, rows: usize) -> Result<Option<Vec<prune::Finding>>> {
-        search.look(self, rows)
-    }
-
-    async fn delete_found(
-        &mut self,
-        request: &PruneRequest,
-        finding: &prune::Finding,
-        _: usize,
-        _: Instant,
-    ) -> Result<Deleted> {
-        prune::delete(self, request, finding)
-    }
-
-    async fn dry_run(&mut self, request: &PruneRequest) -> Result<PruneReport> {
-        prune::dry_run(self, request)
-    }
-
-    async fn reclaim_space(&mut self) -> Result<()> {
-        // Each in its own message, since it must not run in a transaction.
-        for table in ["VACUUM events", "VACUUM sessions", "VACUUM event_heads"] {
-            self.batch_execute(table)?;
-        }
-        Ok(())
-    }
-
-    async fn stats(&mut self) -> Result<Stats> {
-        statistics::stats(self)
-    }
-
-    async fn session_stats(&mut self) -> Result<Vec<SessionStats>> {
-        statistics::session_stats(self)
-    }
-
-    async fn check(&mut self) -> Result<CheckReport> {
-        check::check(self)
-    }
-
-    fn is_in_transaction(&mut self) -> Result<bool> {
-        transaction::is_open(self)
-    }
-
-    async fn atomically<T>(&mut self, lock: Lock<'_>, work: impl AsyncFnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        transaction::run(self, lock, work).await
-    }
-
-    async fn pause(&mut self, time: Duration) {
-        std::thread::sleep(time);
-    }
+    };
 }
+
+#[cfg(feature = "postgres")]
+database!(diesel::PgConnection);

@@ -2,9 +2,9 @@
 
 use std::vec::IntoIter;
 
-use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Text};
 
+use super::pg_link::PgLink;
 use crate::database::statement::postgres_statement;
 use crate::error::Result;
 
@@ -27,10 +27,10 @@ postgres_statement! {
 }
 
 /// Some session ids after this one, in the database's own order, and whether each has a record. None at the end.
-pub(super) fn after(conn: &mut PgConnection, id: Option<&str>) -> Result<Vec<(String, bool)>> {
+pub(super) async fn after<C: PgLink>(conn: &mut C, id: Option<&str>) -> Result<Vec<(String, bool)>> {
     Ok(match id {
-        None => SessionIdsFrom { first: "", most: CHUNK }.load(conn)?,
-        Some(after) => SessionIdsAfter { after, most: CHUNK }.load(conn)?,
+        None => conn.rows(SessionIdsFrom { first: "", most: CHUNK }).await?,
+        Some(after) => conn.rows(SessionIdsAfter { after, most: CHUNK }).await?,
     })
 }
 
@@ -39,20 +39,20 @@ pub(super) fn after(conn: &mut PgConnection, id: Option<&str>) -> Result<Vec<(St
 pub(crate) struct SessionIds(Option<IntoIter<String>>);
 
 impl SessionIds {
-    pub(super) fn next(&mut self, conn: &mut PgConnection) -> Result<Option<String>> {
+    pub(super) async fn next<C: PgLink>(&mut self, conn: &mut C) -> Result<Option<String>> {
         let ids = match &mut self.0 {
             Some(ids) => ids,
             // The index has the database's order, so all are read before the first is known.
-            unread => unread.insert(without_record(conn)?.into_iter()),
+            unread => unread.insert(without_record(conn).await?.into_iter()),
         };
         Ok(ids.next())
     }
 }
 
-fn without_record(conn: &mut PgConnection) -> Result<Vec<String>> {
+async fn without_record<C: PgLink>(conn: &mut C) -> Result<Vec<String>> {
     let (mut found, mut last) = (Vec::new(), None);
     loop {
-        let ids = after(conn, last.as_deref())?;
+        let ids = after(conn, last.as_deref()).await?;
         let Some((id, _)) = ids.last() else { break };
         last = Some(id.clone());
         found.extend(ids.into_iter().filter(|(_, has_record)| !has_record).map(|(id, _)| id));

@@ -1,14 +1,14 @@
 //! Inserting and overwriting events, on a table whose key is the id and on one whose key is the session with the id: the
 //! statements name no key.
 
-use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
+use super::pg_link::PgLink;
 use super::{transaction, words};
+use crate::database::Lock;
 use crate::database::fields::Record;
 use crate::database::rows::{EventArrays, EventRow};
 use crate::database::statement::postgres_statement;
-use crate::database::{Lock, ready};
 use crate::error::Result;
 use crate::model::event::SessionEvent;
 
@@ -62,40 +62,40 @@ const ID_IS_KEY: &str = "EXISTS (SELECT 1 FROM pg_index AS i JOIN pg_attribute A
          AND i.indpred IS NULL AND i.indnkeyatts = 1 AND a.attname = 'id')";
 
 /// Whether an id belongs to one event at most, and not to one event of each session.
-pub(super) fn id_is_key(conn: &mut PgConnection) -> Result<bool> {
-    Ok(diesel::select(diesel::dsl::sql::<Bool>(ID_IS_KEY)).get_result(conn)?)
+pub(super) async fn id_is_key<C: PgLink>(conn: &mut C) -> Result<bool> {
+    Ok(conn.one(diesel::select(diesel::dsl::sql::<Bool>(ID_IS_KEY))).await?)
 }
 
 /// Inserts an event if its id is new.
-pub(super) fn add_event(conn: &mut PgConnection, row: EventRow<&str>) -> Result<bool> {
-    Ok(AddEvent { row }.execute(conn)? > 0)
+pub(super) async fn add_event<C: PgLink>(conn: &mut C, row: EventRow<&str>) -> Result<bool> {
+    Ok(conn.run(AddEvent { row }).await? > 0)
 }
 
 /// Inserts events and, if some ids are known, overwrites those of the same sessions. Returns whether all were stored:
 /// not those of other sessions, and not twice.
-pub(super) fn put_events(conn: &mut PgConnection, rows: &[EventRow<&str>]) -> Result<bool> {
+pub(super) async fn put_events<C: PgLink>(conn: &mut C, rows: &[EventRow<&str>]) -> Result<bool> {
     if rows.iter().map(|row| row.payload_json.len()).sum::<usize>() > MOST_BYTES {
         return Ok(false);
     }
     let arrays = || rows.iter().cloned().collect();
-    let added = AddEvents { rows: arrays() }.execute(conn)?;
-    Ok(added == rows.len() || OverwriteEvents { rows: arrays() }.execute(conn)? == rows.len())
+    let added = conn.run(AddEvents { rows: arrays() }).await?;
+    Ok(added == rows.len() || conn.run(OverwriteEvents { rows: arrays() }).await? == rows.len())
 }
 
 /// Overwrites an event, or inserts it if there is none after all.
-pub(super) fn put_event(conn: &mut PgConnection, row: EventRow<&str>) -> Result<()> {
+pub(super) async fn put_event<C: PgLink>(conn: &mut C, row: EventRow<&str>) -> Result<()> {
     // Whoever deletes and stores events of this id meanwhile can make every one of these miss it, but not for long.
     for _ in 0..3 {
         let (overwrite, move_here) = (OverwriteEvent { row: row.clone() }, MoveEvent { row: row.clone() });
-        if overwrite.execute(conn)? > 0
-            || id_is_key(conn)? && move_here.execute(conn)? > 0
-            || add_event(conn, row.clone())?
+        if conn.run(overwrite).await? > 0
+            || id_is_key(conn).await? && conn.run(move_here).await? > 0
+            || add_event(conn, row.clone()).await?
         {
             return Ok(());
         }
     }
     // Another constraint keeps the event out, and says so.
-    let inserted = InsertEvent { row }.execute(conn)?;
+    let inserted = conn.run(InsertEvent { row }).await?;
     if inserted > 0 { Ok(()) } else { Err(diesel::result::Error::NotFound.into()) }
 }
 
@@ -108,11 +108,12 @@ pub(crate) enum Stored {
 }
 
 /// Upserts events, unless that has to be done one by one.
-pub(crate) fn put_all(conn: &mut PgConnection, events: &[&SessionEvent]) -> Result<Stored> {
-    let inserted = ready(transaction::run(conn, Lock::Write, async |conn| {
+pub(crate) async fn put_all<C: PgLink>(conn: &mut C, events: &[&SessionEvent]) -> Result<Stored> {
+    let inserted = transaction::run(conn, Lock::Write, async |conn| {
         let rows: Vec<EventRow<&str>> = events.iter().map(|event| EventRow::from(*event)).collect();
-        if put_events(conn, &rows)? { Ok(()) } else { Err(diesel::result::Error::RollbackTransaction.into()) }
-    }));
+        if put_events(conn, &rows).await? { Ok(()) } else { Err(diesel::result::Error::RollbackTransaction.into()) }
+    })
+    .await;
     match inserted {
         Ok(()) => Ok(Stored::All),
         Err(error) if words::is_about_the_server(&error) => Err(error),

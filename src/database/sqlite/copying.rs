@@ -6,6 +6,7 @@ use diesel::sql_types::{BigInt, Text};
 
 use crate::database::columns::{Column, StoredText};
 use crate::database::fields::Record;
+use crate::database::link::Link;
 use crate::database::statement::sqlite_statement;
 use crate::error::{Error, Result};
 use crate::model::event::SessionEvent;
@@ -65,8 +66,12 @@ sqlite_statement! {
 }
 
 /// The ids in a list that belong to events of other sessions, each with that session.
-pub(super) fn taken_ids(conn: &mut SqliteConnection, session_id: &str, ids: &[&str]) -> Result<Vec<(String, String)>> {
+pub(super) async fn taken_ids(
+    conn: &mut SqliteConnection,
+    session_id: &str,
+    ids: &[&str],
+) -> Result<Vec<(String, String)>> {
     let ids = serde_json::to_string(ids).map_err(|source| Error::InvalidJson { source })?;
-    let taken: Vec<(Column<StoredText>, Column<StoredText>)> = TakenIds { ids: &ids, session_id }.load(conn)?;
+    let taken: Vec<(Column<StoredText>, Column<StoredText>)> = conn.rows(TakenIds { ids: &ids, session_id }).await?;
     Ok(taken.into_iter().map(|(id, session_id)| (id.shown(), session_id.shown())).collect())
 }

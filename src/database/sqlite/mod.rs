@@ -39,10 +39,11 @@ use diesel::sqlite::Sqlite;
 use self::event_statements::{AddEvent, LastEvent, PutEvent};
 pub(super) use self::place::is_odd_position;
 use super::columns::{Column, RowName, StoredText, Whole};
+use super::link::{Link, blocking_link};
 use super::queries::{self, DeleteEvents, EventById, SessionOfEvent, statements_in_common};
 use super::rows::{EventRow, SessionRow};
 use super::statement::{Dialect, sqlite_statement};
-use super::{Database, Deleted, Lock};
+use super::{Database, Deleted, Lock, ready};
 use crate::error::{Error, Result};
 use crate::model::event::{NewEvent, SessionEvent};
 use crate::model::json::Json;
@@ -77,6 +78,8 @@ sqlite_statement! {
     IsLive { id: &'a str } -> Bool,
     "SELECT destroyed_at IS NULL FROM main.sessions WHERE id = " { id as Text }
 }
+
+blocking_link!(SqliteConnection);
 
 impl Database for SqliteConnection {
     type SessionIds = session_ids::SessionIds;
@@ -156,7 +159,7 @@ impl Database for SqliteConnection {
     }
 
     async fn taken_ids(&mut self, session_id: &str, ids: &[&str]) -> Result<Vec<(String, String)>> {
-        copying::taken_ids(self, session_id, ids)
+        copying::taken_ids(self, session_id, ids).await
     }
 
     async fn next_session_id(&mut self, ids: &mut Self::SessionIds) -> Result<Option<String>> {
@@ -172,7 +175,7 @@ impl Database for SqliteConnection {
     }
 
     async fn find(&mut self, search: &mut prune::Search, rows: usize) -> Result<Option<Vec<prune::Finding>>> {
-        transaction::reading(self, |conn| search.look(conn, rows))
+        transaction::reading(self, |conn| ready(search.look(conn, rows)))
     }
 
     async fn delete_found(

@@ -5,9 +5,9 @@ use diesel::PgConnection;
 use diesel::SqliteConnection;
 use diesel::connection::SimpleConnection;
 
-#[cfg(feature = "postgres")]
-use crate::database::postgres;
 use crate::database::sqlite;
+#[cfg(feature = "postgres")]
+use crate::database::{postgres, ready};
 use crate::error::Result;
 
 /// One of a store's connections, as [`on_open`](crate::SessionStoreBuilder::on_open) and
@@ -74,7 +74,7 @@ impl StoreConnection<'_> {
         match self {
             Self::Sqlite(conn) => sqlite::transaction::survives(conn),
             #[cfg(feature = "postgres")]
-            Self::Postgres(conn) => postgres::transaction::survives(conn),
+            Self::Postgres(conn) => ready(postgres::transaction::survives(*conn)),
         }
     }
 }

@@ -6,11 +6,12 @@ mod search;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
 
+use super::pg_link::PgLink;
 use super::{heads, transaction};
 use crate::database::pruning::{self, Rule};
 use crate::database::queries::HasRecord;
 use crate::database::statement::postgres_statement;
-use crate::database::{Deleted, Lock, ready};
+use crate::database::{Deleted, Lock};
 use crate::error::Result;
 use crate::model::report::PruneReport;
 use crate::model::retention::{PruneRequest, STEP_ROWS};
@@ -58,55 +59,54 @@ postgres_statement! {
 }
 
 /// Whether an age rule selects the session as it is now.
-fn is_doomed(conn: &mut PgConnection, request: &PruneRequest, id: &str) -> Result<bool> {
+async fn is_doomed<C: PgLink>(conn: &mut C, request: &PruneRequest, id: &str) -> Result<bool> {
     let &PruneRequest { destroyed_before, created_before, .. } = request;
-    let found = IsDoomed { id, destroyed_before, created_before }.get_result::<bool>(conn).optional()?;
+    let found: Option<bool> = conn.row(IsDoomed { id, destroyed_before, created_before }).await?;
     Ok(found.is_some())
 }
 
 /// Deletes events, which are in order, if they are as old as required.
-fn delete_places(
-    conn: &mut PgConnection,
+async fn delete_places<C: PgLink>(
+    conn: &mut C,
     session_id: &str,
     places: &[EventPlace],
     before: Option<i64>,
 ) -> QueryResult<u64> {
     let (Some((first, first_id)), Some((last, last_id))) = (places.first(), places.last()) else { return Ok(0) };
     let ids: Vec<&str> = places.iter().map(|(_, id)| &**id).collect();
-    let deleted =
-        DeleteFound { session_id, ids: &ids, first: *first, first_id, last: *last, last_id, before }.execute(conn)?;
-    Ok(deleted as u64)
+    let delete = DeleteFound { session_id, ids: &ids, first: *first, first_id, last: *last, last_id, before };
+    Ok(conn.run(delete).await? as u64)
 }
 
 /// Deletes the rows of a finding, which are few enough to be deleted at once.
-pub(super) fn delete(conn: &mut PgConnection, request: &PruneRequest, finding: &Finding) -> Result<Deleted> {
+pub(super) async fn delete<C: PgLink>(conn: &mut C, request: &PruneRequest, finding: &Finding) -> Result<Deleted> {
     let mut report = PruneReport::default();
     let session_id = &*finding.session_id;
     // In the order in which a deletion of the whole session takes its locks.
-    heads::hold(conn, session_id)?;
+    heads::hold(conn, session_id).await?;
     // The session may have changed since it was found.
     let is_hit = match finding.rule {
         Rule::Named | Rule::Excess => true,
-        Rule::Doomed => is_doomed(conn, request, session_id)?,
-        Rule::Orphans => !HasRecord { session_id }.get_result::<bool>(conn)?,
+        Rule::Doomed => is_doomed(conn, request, session_id).await?,
+        Rule::Orphans => !conn.one::<bool, _>(HasRecord { session_id }).await?,
     };
     if !is_hit {
         return Ok(Deleted { report, next_row: None });
     }
     let before = request.orphans_before.filter(|_| finding.rule == Rule::Orphans);
-    report.events += delete_places(conn, session_id, &finding.places, before)?;
+    report.events += delete_places(conn, session_id, &finding.places, before).await?;
     let is_whole = finding.is_last && matches!(finding.rule, Rule::Named | Rule::Doomed);
     if is_whole {
         // Events that were appended meanwhile, up to one step of them.
-        let newcomers = search::first_places(conn, session_id, STEP_ROWS)?;
-        report.events += delete_places(conn, session_id, &newcomers, None)?;
+        let newcomers = search::first_places(conn, session_id, STEP_ROWS).await?;
+        report.events += delete_places(conn, session_id, &newcomers, None).await?;
         // Triggers on its events may have changed it.
-        if finding.rule == Rule::Named || is_doomed(conn, request, session_id)? {
-            report.sessions += DeleteEmptySession { id: session_id }.execute(conn)? as u64;
+        if finding.rule == Rule::Named || is_doomed(conn, request, session_id).await? {
+            report.sessions += conn.run(DeleteEmptySession { id: session_id }).await? as u64;
         }
     }
     if finding.is_last && finding.rule != Rule::Excess {
-        heads::drop_if_empty(conn, session_id)?;
+        heads::drop_if_empty(conn, session_id).await?;
     }
     Ok(Deleted { report, next_row: None })
 }
@@ -120,10 +120,10 @@ struct Count {
 }
 
 /// What a prune would delete. A row taken by one rule is not counted for the next, so each row counts once.
-pub(super) fn dry_run(conn: &mut PgConnection, request: &PruneRequest) -> Result<PruneReport> {
-    ready(transaction::run(conn, Lock::Snapshot, async |conn| {
+pub(super) async fn dry_run<C: PgLink>(conn: &mut C, request: &PruneRequest) -> Result<PruneReport> {
+    transaction::run(conn, Lock::Snapshot, async |conn| {
         let doomed = "(s.id = ANY ($1) OR coalesce(s.destroyed_at < $2, false) OR coalesce(s.created_at < $3, false))";
-        let count: Count = diesel::sql_query(format!(
+        let count = diesel::sql_query(format!(
             "WITH held AS (SELECT e.session_id, count(*) AS events, \
                  e.session_id = ANY ($1) OR EXISTS (SELECT 1 FROM sessions AS s WHERE s.id = e.session_id AND {doomed}) AS goes, \
                  count(*) FILTER (WHERE e.created_at < $4 \
@@ -137,8 +137,9 @@ pub(super) fn dry_run(conn: &mut PgConnection, request: &PruneRequest) -> Result
         .bind::<Nullable<BigInt>, _>(request.destroyed_before)
         .bind::<Nullable<BigInt>, _>(request.created_before)
         .bind::<Nullable<BigInt>, _>(request.orphans_before)
-        .bind::<Nullable<BigInt>, _>(request.max_events_per_session.map(i64::from))
-        .get_result(conn)?;
+        .bind::<Nullable<BigInt>, _>(request.max_events_per_session.map(i64::from));
+        let count: Count = conn.one(count).await?;
         Ok(PruneReport { sessions: count.sessions as u64, events: count.events as u64 })
-    }))
+    })
+    .await
 }

@@ -6,6 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
 use super::{EventPlace, Finding};
+use crate::database::postgres::pg_link::PgLink;
 use crate::database::postgres::session_ids;
 use crate::database::pruning::{Rule, Stage};
 use crate::database::statement::postgres_statement;
@@ -71,16 +72,20 @@ postgres_statement! {
 }
 
 /// A session's first events.
-pub(super) fn first_places(conn: &mut PgConnection, session_id: &str, most: usize) -> QueryResult<Vec<EventPlace>> {
-    let places: Vec<(i64, String, bool)> = FirstPlaces { session_id, before: None, most: most as i64 }.load(conn)?;
+pub(super) async fn first_places<C: PgLink>(
+    conn: &mut C,
+    session_id: &str,
+    most: usize,
+) -> QueryResult<Vec<EventPlace>> {
+    let places = FirstPlaces { session_id, before: None, most: most as i64 };
+    let places: Vec<(i64, String, bool)> = conn.rows(places).await?;
     Ok(places.into_iter().map(|(index, id, _)| (index, id)).collect())
 }
 
-impl Stage for RuleStage {
-    type Connection = PgConnection;
+impl<C: PgLink> Stage<C> for RuleStage {
     type Finding = Finding;
 
-    fn new(_: &mut PgConnection, request: &PruneRequest, rule: Rule) -> Result<Self> {
+    async fn new(_: &mut C, request: &PruneRequest, rule: Rule) -> Result<Self> {
         let mut sessions = VecDeque::new();
         let rest = match rule {
             Rule::Named => {
@@ -93,20 +98,20 @@ impl Stage for RuleStage {
         Ok(Self { rule, rest, sessions, session: None })
     }
 
-    fn find_sessions(&mut self, conn: &mut PgConnection, request: &PruneRequest) -> Result<bool> {
+    async fn find_sessions(&mut self, conn: &mut C, request: &PruneRequest) -> Result<bool> {
         match &mut self.rest {
             Rest::Nothing => return Ok(false),
             Rest::Records(after) => {
                 let &PruneRequest { destroyed_before, created_before, .. } = request;
                 let ids: Vec<String> = match after.as_deref() {
-                    None => DoomedFrom { first: "", destroyed_before, created_before }.load(conn)?,
-                    Some(after) => DoomedAfter { after, destroyed_before, created_before }.load(conn)?,
+                    None => conn.rows(DoomedFrom { first: "", destroyed_before, created_before }).await?,
+                    Some(after) => conn.rows(DoomedAfter { after, destroyed_before, created_before }).await?,
                 };
                 self.rest = ids.last().map_or(Rest::Nothing, |last| Rest::Records(Some(last.clone())));
                 self.sessions.extend(ids);
             }
             Rest::Ids(after) => {
-                let ids = session_ids::after(conn, after.as_deref())?;
+                let ids = session_ids::after(conn, after.as_deref()).await?;
                 self.rest = ids.last().map_or(Rest::Nothing, |(last, _)| Rest::Ids(Some(last.clone())));
                 let is_hit = |has_record: bool| self.rule == Rule::Excess || !has_record;
                 self.sessions.extend(ids.into_iter().filter(|(_, has_record)| is_hit(*has_record)).map(|(id, _)| id));
@@ -115,7 +120,7 @@ impl Stage for RuleStage {
         Ok(true)
     }
 
-    fn next_session(&mut self, conn: &mut PgConnection, request: &PruneRequest) -> Result<bool> {
+    async fn next_session(&mut self, conn: &mut C, request: &PruneRequest) -> Result<bool> {
         if self.session.is_some() {
             return Ok(true);
         }
@@ -124,7 +129,7 @@ impl Stage for RuleStage {
                 (Rule::Excess, Some(most)) => {
                     // Events appended meanwhile do not move it.
                     let boundary = Boundary { session_id: &id, most: most.into() };
-                    let Some(boundary) = boundary.get_result::<EventPlace>(conn).optional()? else { continue };
+                    let Some(boundary) = conn.row::<EventPlace, _>(boundary).await? else { continue };
                     Some(boundary)
                 }
                 _ => None,
@@ -135,14 +140,14 @@ impl Stage for RuleStage {
         Ok(false)
     }
 
-    fn look(&mut self, conn: &mut PgConnection, request: &PruneRequest, rows: usize) -> Result<Option<Finding>> {
+    async fn look(&mut self, conn: &mut C, request: &PruneRequest, rows: usize) -> Result<Option<Finding>> {
         let Some(Visited { id, after, upto }) = self.session.take() else { return Ok(None) };
         let rows = rows.min(STEP_ROWS);
         let is_by_age = self.rule == Rule::Orphans;
         let (session_id, before, most) = (&*id, request.orphans_before.filter(|_| is_by_age), rows as i64);
         let places: Vec<(i64, String, bool)> = match &after {
-            None => FirstPlaces { session_id, before, most }.load(conn)?,
-            Some((index, id)) => Places { session_id, index: *index, id, before, most }.load(conn)?,
+            None => conn.rows(FirstPlaces { session_id, before, most }).await?,
+            Some((index, id)) => conn.rows(Places { session_id, index: *index, id, before, most }).await?,
         };
         let is_beyond = |(index, id, _): &(i64, String, bool)| {
             upto.as_ref().is_some_and(|(last, last_id)| (*index, id) > (*last, last_id))

@@ -66,11 +66,10 @@ struct LastRow {
     rowid: Option<i64>,
 }
 
-impl Stage for RuleStage {
-    type Connection = SqliteConnection;
+impl Stage<SqliteConnection> for RuleStage {
     type Finding = Finding;
 
-    fn new(conn: &mut SqliteConnection, request: &PruneRequest, rule: Rule) -> Result<Self> {
+    async fn new(conn: &mut SqliteConnection, request: &PruneRequest, rule: Rule) -> Result<Self> {
         let mut sessions = VecDeque::new();
         let rest = match rule {
             Rule::Named => {
@@ -88,7 +87,7 @@ impl Stage for RuleStage {
     }
 
     /// A row whose id is not text, or not valid text, stays for a check to find.
-    fn find_sessions(&mut self, conn: &mut SqliteConnection, request: &PruneRequest) -> Result<bool> {
+    async fn find_sessions(&mut self, conn: &mut SqliteConnection, request: &PruneRequest) -> Result<bool> {
         match &self.rest {
             Rest::Nothing => return Ok(false),
             &Rest::Rows(from, upto) => {
@@ -116,7 +115,7 @@ impl Stage for RuleStage {
         Ok(true)
     }
 
-    fn next_session(&mut self, conn: &mut SqliteConnection, request: &PruneRequest) -> Result<bool> {
+    async fn next_session(&mut self, conn: &mut SqliteConnection, request: &PruneRequest) -> Result<bool> {
         if self.session.is_some() {
             return Ok(true);
         }
@@ -135,7 +134,12 @@ impl Stage for RuleStage {
         Ok(false)
     }
 
-    fn look(&mut self, conn: &mut SqliteConnection, request: &PruneRequest, rows: usize) -> Result<Option<Finding>> {
+    async fn look(
+        &mut self,
+        conn: &mut SqliteConnection,
+        request: &PruneRequest,
+        rows: usize,
+    ) -> Result<Option<Finding>> {
         let Some(session) = self.session.take() else { return Ok(None) };
         if self.rule == Rule::Doomed && session.after.is_some() && !is_doomed(conn, request, &session.id)? {
             return Ok(None);

@@ -16,7 +16,7 @@ use self::alive::Alive;
 use self::postgres_writer::PostgresWriter;
 use self::server::Server;
 use super::store_engine::StoreEngine;
-use crate::database::postgres::transaction::{self, checked};
+use crate::database::postgres::{checked, transaction};
 use crate::database::{Database, Lock, ready};
 use crate::driver::SessionPersistDriver;
 use crate::error::Result;

@@ -51,9 +51,9 @@ impl GroupCommit for PostgresWriter {
             }
         }
         if events.is_empty() {
-            return append_all(conn, &appends);
+            return ready(append_all(conn, &appends));
         }
-        match put_all(conn, &events)? {
+        match ready(put_all(conn, &events))? {
             Stored::All => Ok(Some(vec![Vec::new(); rows.len()])),
             Stored::Nothing => Ok(None),
         }
@@ -69,7 +69,7 @@ impl GroupCommit for PostgresWriter {
     }
 
     fn begin(&mut self) -> Result<()> {
-        transaction::begin(self.conn.get(), Lock::Write)
+        ready(transaction::begin(self.conn.get(), Lock::Write))
     }
 
     fn finish(&mut self, work: impl FnOnce(&mut PgConnection) -> Result<()>) -> Result<()> {

@@ -7,6 +7,7 @@ use diesel::prelude::*;
 
 use super::server_url::ServerUrl;
 use crate::database::postgres::migrate::{READING, create_schema, migrate, missing};
+use crate::database::ready;
 use crate::error::{Error, Result};
 use crate::store::options::{Durability, Options};
 
@@ -35,7 +36,7 @@ impl Server {
     pub(super) fn open(&self) -> Result<PgConnection> {
         let mut conn = self.connect()?;
         if self.options.read_only {
-            return match missing(&mut conn, &READING)? {
+            return match ready(missing(&mut conn, &READING))? {
                 None => Ok(conn),
                 Some(reason) => Err(Error::MigrationNeeded { reason: reason.to_owned() }),
             };
@@ -48,7 +49,7 @@ impl Server {
                 create_schema(&mut conn, &schema)?;
             }
         }
-        migrate(&mut conn)?;
+        ready(migrate(&mut conn))?;
         Ok(conn)
     }
 
