@@ -213,8 +213,9 @@ pub enum Error {
     /// have waited forever for that code to return. Nothing was done; repeat the call once that code has returned. In a
     /// [`transaction`](crate::SessionStore::transaction), call the verbs of the transaction instead, also for reading.
     Reentrant,
-    /// Your code panicked on a thread of the store: Diesel's instrumentation, or the reader, writer or callback of an
-    /// async export or import. A write may or may not have been stored.
+    /// Your code panicked on another thread: Diesel's instrumentation, or the reader, writer or callback of an async export
+    /// or import. A write may or may not have been stored. A wrapped connection of diesel-async also says so when its
+    /// runtime is shut down.
     Panicked,
     /// The operating system refused to start a thread.
     Thread {
@@ -337,7 +338,9 @@ impl fmt::Display for Error {
                 "the store was called from inside another of its calls, which this one would wait for: \
                  call it after that one has returned; in a transaction, call the verbs of the transaction",
             ),
-            Self::Panicked => f.write_str("a thread of the store panicked; a write may or may not have been stored"),
+            Self::Panicked => {
+                f.write_str("the thread that did the work panicked; a write may or may not have been stored")
+            }
             Self::Thread { source } => write!(f, "cannot start a thread: {source}"),
             Self::Database { source } => write!(f, "the database reported an error: {source}"),
         }

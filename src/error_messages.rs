@@ -176,7 +176,7 @@ fn all_errors() -> Vec<(Error, &'static str)> {
             Error::Reentrant,
             "the store was called from inside another of its calls, which this one would wait for: call it after that one has returned; in a transaction, call the verbs of the transaction",
         ),
-        (Error::Panicked, "a thread of the store panicked; a write may or may not have been stored"),
+        (Error::Panicked, "the thread that did the work panicked; a write may or may not have been stored"),
         (Error::Thread { source: io() }, "cannot start a thread: the pipe is gone"),
         (Error::Database { source: said("not today") }, "the database reported an error: not today"),
     ]

@@ -50,6 +50,8 @@ struct Readme;
 struct Pages;
 
 pub use diesel;
+#[cfg(feature = "diesel-async")]
+pub use diesel_async;
 
 #[expect(missing_docs, reason = "printed by the diesel CLI")]
 pub mod schema;
@@ -92,6 +94,8 @@ macro_rules! allow_joins {
     };
 }
 
+#[cfg(feature = "diesel-async")]
+mod async_driver;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod database;
@@ -103,9 +107,13 @@ mod store;
 mod verb;
 mod verbs;
 
+#[cfg(feature = "diesel-async")]
+pub use async_driver::{AsyncSessionPersistDriver, ConnectionEvents};
 #[cfg(feature = "postgres")]
 pub use database::convert_jsonb;
 pub use database::{EventsOrder, EventsPredicate, MIGRATIONS, Migrations, SessionsOrder, SessionsPredicate, migrate};
+#[cfg(feature = "diesel-async")]
+pub use database::{convert_jsonb_async, migrate_async};
 pub use driver::{FileMaintenance, SessionPersistDriver};
 pub use error::{Done, Error};
 pub use error_kind::ErrorKind;

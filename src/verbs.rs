@@ -414,6 +414,20 @@ macro_rules! example {
             end!(connection)
         )
     };
+    (async_connection, $let:expr, $verb:expr, $arguments:expr, $then:expr) => {
+        concat!(
+            "# Example\n\n```\n",
+            on!(async_connection),
+            $let,
+            "conn.",
+            $verb,
+            "(",
+            $arguments,
+            ").await?;\n",
+            $then,
+            end!(async_connection)
+        )
+    };
     (store, $let:expr, $verb:expr, $arguments:expr, $then:expr) => {
         concat!(
             closed!(),
@@ -461,6 +475,15 @@ macro_rules! example {
 }
 
 macro_rules! walk_example {
+    (async_connection) => {
+        concat!(
+            "# Example\n\n```\n",
+            on!(async_connection),
+            "let mut events = conn.events(ListEventsRequest::new(\"session-1\"));\n\
+             while let Some(event) = events.next().await? {\n    println!(\"{}\", event.payload);\n}",
+            end!(async_connection)
+        )
+    };
     (tasks) => {
         concat!(
             "# Example\n\n```\n",
@@ -536,6 +559,18 @@ macro_rules! on {
              # conn.insert_event(&event(\"event-1\", 1))?;\n"
         )
     };
+    (async_connection) => {
+        concat!(
+            given!(),
+            "# use agent_session_store::diesel::SqliteConnection;\n\
+             # use agent_session_store::diesel_async::{AsyncConnection, sync_connection_wrapper::SyncConnectionWrapper};\n\
+             # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {\n\
+             # let mut conn = SyncConnectionWrapper::<SqliteConnection>::establish(\":memory:\").await.unwrap();\n\
+             # migrate_async(&mut conn).await?;\n\
+             # conn.update_session(&session(\"session-1\")).await?;\n\
+             # conn.insert_event(&event(\"event-1\", 1)).await?;\n"
+        )
+    };
     (store) => {
         concat!(
             given!(),
@@ -559,6 +594,9 @@ macro_rules! on {
 }
 
 macro_rules! end {
+    (async_connection) => {
+        end!(tasks)
+    };
     (tasks) => {
         "\n# Ok::<(), Error>(())\n# })?;\n# Ok::<(), Error>(())\n```"
     };

@@ -14,7 +14,43 @@ impl From<DieselError> for Error {
     fn from(source: DieselError) -> Self {
         match source {
             DieselError::DeserializationError(cause) => Cause::into(cause),
+            // One of ours on its way back.
+            DieselError::QueryBuilderError(cause) if cause.is::<Self>() => Cause::into(cause),
             source => recognise(source),
+        }
+    }
+}
+
+/// For closures that return Diesel's error. A database's error is passed on as it is. Any other is the cause of a
+/// `QueryBuilderError`, with its message, and [`Error::from`] gets it out again.
+///
+/// ```
+/// use agent_session_store::diesel::result::Error as DieselError;
+/// use agent_session_store::diesel::{Connection, SqliteConnection};
+/// use agent_session_store::{Error, SessionPersistDriver, migrate};
+///
+/// let mut conn = SqliteConnection::establish(":memory:").unwrap();
+/// migrate(&mut conn)?;
+/// let last = conn.transaction::<_, DieselError, _>(|conn| Ok(conn.last_event_index("session-1")?))?;
+/// assert_eq!(last, None);
+///
+/// let not_there = DieselError::from(Error::SessionNotFound { id: "session-1".into() });
+/// assert!(matches!(Error::from(not_there), Error::SessionNotFound { .. }));
+/// # Ok::<(), Error>(())
+/// ```
+impl From<Error> for DieselError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::NotMigrated { source }
+            | Error::NotADatabase { source }
+            | Error::ReadOnly { source }
+            | Error::Busy { source }
+            | Error::DiskFull { source }
+            | Error::Disconnected { source, .. }
+            | Error::TimedOut { source }
+            | Error::NotStorable { source, .. }
+            | Error::Database { source } => source,
+            error => Self::QueryBuilderError(Box::new(error)),
         }
     }
 }

@@ -15,6 +15,9 @@ use crate::error::{Cause, Error, Result};
 /// Diesel's harness does not guard against another process that runs the same migration at the same time;
 /// [`migrate`](crate::migrate) does.
 ///
+/// They can inspect an `SqliteConnection`, also inside one of r2d2 (with the feature `r2d2`) or inside diesel-async's
+/// `AsyncMigrationHarness` (with the feature `diesel-async`). Inside any other connection it is the plain SQL that runs.
+///
 /// ```
 /// use agent_session_store::MIGRATIONS;
 /// use agent_session_store::diesel::{Connection, SqliteConnection};
@@ -40,6 +43,19 @@ pub struct Migrations(());
 pub trait Migratable {
     #[doc(hidden)]
     fn bring_up_to_date(&mut self) -> Result<()>;
+}
+
+/// A connection of diesel-async whose database can be migrated: an `AsyncPgConnection`, or a
+/// `SyncConnectionWrapper<SqliteConnection>`.
+#[cfg(feature = "diesel-async")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be migrated",
+    note = "it takes an `AsyncPgConnection` or a `SyncConnectionWrapper<SqliteConnection>`",
+    note = "a pooled connection dereferences to one of these: `migrate_async(&mut *conn)`"
+)]
+pub trait AsyncMigratable {
+    #[doc(hidden)]
+    fn bring_up_to_date(&mut self) -> impl Future<Output = Result<()>> + Send;
 }
 
 #[cfg(feature = "r2d2")]
@@ -84,6 +100,33 @@ impl<C: Migratable + diesel::r2d2::R2D2Connection + 'static> Migratable
 /// ```
 pub fn migrate(conn: &mut impl Migratable) -> Result<()> {
     conn.bring_up_to_date()
+}
+
+/// [`migrate`] for a connection of diesel-async.
+///
+/// If the future is dropped before it is ready, nothing was migrated, except on a wrapped `SqliteConnection`: there the drop
+/// waits for the end of the migration.
+///
+/// # Errors
+///
+/// Those of [`migrate`].
+///
+/// ```
+/// use agent_session_store::diesel::SqliteConnection;
+/// use agent_session_store::diesel_async::AsyncConnection;
+/// use agent_session_store::diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
+/// use agent_session_store::migrate_async;
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+///
+/// let mut conn = SyncConnectionWrapper::<SqliteConnection>::establish(":memory:").await.unwrap();
+/// migrate_async(&mut conn).await?;
+/// # Ok::<(), agent_session_store::Error>(())
+/// # })?;
+/// # Ok::<(), agent_session_store::Error>(())
+/// ```
+#[cfg(feature = "diesel-async")]
+pub async fn migrate_async(conn: &mut impl AsyncMigratable) -> Result<()> {
+    conn.bring_up_to_date().await
 }
 
 pub(crate) fn migration_error(cause: Cause) -> Error {

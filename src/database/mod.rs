@@ -20,10 +20,14 @@ pub(crate) mod rows;
 pub(crate) mod sqlite;
 pub(crate) mod statement;
 
+#[cfg(feature = "diesel-async")]
+pub use self::migrations::migrate_async;
 pub use self::migrations::{MIGRATIONS, Migrations, migrate};
 pub use self::page_expressions::{EventsOrder, EventsPredicate, SessionsOrder, SessionsPredicate};
 #[cfg(feature = "postgres")]
 pub use self::postgres::migrate::convert_jsonb;
+#[cfg(feature = "diesel-async")]
+pub use self::postgres::migrate::convert_jsonb_async;
 pub(crate) use self::sqlite::overflow::{NumberedEvent, Overflow, is_too_big};
 
 use std::pin::pin;

@@ -6,6 +6,14 @@ use super::pace::Pace;
 use crate::database::Database;
 use crate::error::Result;
 
+/// A write, which may have to go to another thread. It may run again if its effects were rolled back. (A closure would
+/// keep the lifetimes of where it is written.)
+pub(crate) trait Writing<D>: Send + 'static {
+    type Answer: Send + 'static;
+
+    async fn run(&mut self, db: &mut D) -> Result<Self::Answer>;
+}
+
 /// Access for reading and writing.
 pub(crate) trait Access {
     type Database: Database;
@@ -13,11 +21,7 @@ pub(crate) trait Access {
     /// Reads, without the write lock.
     async fn read<T>(&mut self, work: impl AsyncFnOnce(&mut Self::Database) -> Result<T>) -> Result<T>;
 
-    /// Writes. The work may run again if its effects were rolled back.
-    async fn write<T: Send + 'static>(
-        &mut self,
-        work: impl AsyncFnMut(&mut Self::Database) -> Result<T> + Send + 'static,
-    ) -> Result<T>;
+    async fn write<W: Writing<Self::Database>>(&mut self, work: W) -> Result<W::Answer>;
 
     /// Lets others write for this long.
     async fn pause(&mut self, time: Duration);
@@ -58,11 +62,8 @@ impl<D: Database> Access for Direct<'_, D> {
         work(self.db).await
     }
 
-    async fn write<T: Send + 'static>(
-        &mut self,
-        mut work: impl AsyncFnMut(&mut D) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        work(self.db).await
+    async fn write<W: Writing<D>>(&mut self, mut work: W) -> Result<W::Answer> {
+        work.run(self.db).await
     }
 
     async fn pause(&mut self, time: Duration) {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::access::{Access, Direct};
 use super::lines::{EVENTS_PER_CALL, Header, LONGEST_LINE, Line, Lines};
 use super::pace::Pace;
-use super::restore::{Part, check_ids, restore};
+use super::restore::{Part, RestoreStep, check_ids};
 use super::spool::{IdsFrom, Spool};
 use crate::database::{Database, Lock};
 use crate::error::{Done, Error, Result};
@@ -117,7 +117,7 @@ impl<'a, A: Access, R: BufRead> Importer<'a, A, R> {
 
     async fn sessions(&mut self) -> Result<()> {
         // A closed store reports that before anything is read.
-        self.access.read(async |_| Ok(())).await?;
+        self.access.read(async |_: &mut A::Database| Ok(())).await?;
         let header: Option<Header> = self.lines.read()?;
         if let Some(problem) = header.map_or(Some("there is no header".to_owned()), |header| header.problem()) {
             return Err(self.lines.error(problem));
@@ -263,8 +263,7 @@ async fn write_parts<A: Access>(access: &mut A, parts: Vec<Part>, pace: &mut Pac
     let mut from = 0;
     while from < parts.len() {
         access.wait(pace).await;
-        let (copy, rows) = (Arc::clone(&parts), pace.rows());
-        let written = access.write(async move |db| restore(db, &copy, from, rows).await).await?;
+        let written = access.write(RestoreStep { parts: Arc::clone(&parts), from, rows: pace.rows() }).await?;
         pace.took(written.began);
         parts[from..written.next].iter().for_each(|part| told.tell(part));
         from = written.next;

@@ -15,7 +15,7 @@ mod spool;
 mod step;
 mod walk;
 
-pub(crate) use self::access::Access;
+pub(crate) use self::access::{Access, Writing};
 pub(crate) use self::append::{append, append_events, append_events_after, last_event_index};
 pub(crate) use self::events::{get_event, insert_event, insert_events, latest_events, list_events};
 pub(crate) use self::export::export;
@@ -25,6 +25,6 @@ pub(crate) use self::prune::{prune, prune_in_steps};
 pub(crate) use self::sessions::{
     delete_session, destroy_session, fork_session, get_session, list_sessions, update_session,
 };
-#[cfg(feature = "async")]
+#[cfg(any(feature = "async", feature = "diesel-async"))]
 pub(crate) use self::walk::Walk;
 pub(crate) use self::walk::walk;

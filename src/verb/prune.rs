@@ -1,10 +1,11 @@
 //! Pruning: deletes old rows in steps that let other writers in between.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::access::{Access, Direct};
+use super::access::{Access, Direct, Writing};
 use super::pace::Pace;
-use super::step::{Next, Step, step};
+use super::step::{Next, Parts, Step, step};
 use crate::database::{Database, Lock};
 use crate::error::{Done, Error, Result};
 use crate::model::report::PruneReport;
@@ -65,7 +66,7 @@ async fn take_steps<A: Access>(
         while next < findings.len() {
             access.wait(&mut pace).await;
             let (request, findings) = (Arc::clone(&request), Arc::clone(&findings));
-            let deleted = access.write(async move |db| delete(db, &request, &findings, next, row).await).await?;
+            let deleted = access.write(DeleteStep { request, findings, next, row }).await?;
             pace.took(deleted.began);
             *report += deleted.state.report;
             if let Some(failure) = deleted.failure {
@@ -83,16 +84,28 @@ struct Deletion {
     row: usize,
 }
 
-async fn delete<D: Database>(
-    db: &mut D,
-    request: &PruneRequest,
-    findings: &[D::Finding],
+/// A step: it deletes some of what was found.
+struct DeleteStep<F> {
+    request: Arc<PruneRequest>,
+    findings: Arc<Vec<F>>,
     next: usize,
     row: usize,
-) -> Result<Step<Deletion>> {
-    let begun = Deletion { row, ..Deletion::default() };
-    step(db, next..findings.len(), begun, async |db: &mut D, finding, began, before| {
-        let deleted = db.delete_found(request, &findings[finding], before.row, began).await?;
+}
+
+impl<D: Database> Writing<D> for DeleteStep<D::Finding> {
+    type Answer = Step<Deletion>;
+
+    async fn run(&mut self, db: &mut D) -> Result<Step<Deletion>> {
+        let begun = Deletion { row: self.row, ..Deletion::default() };
+        step(db, self.next..self.findings.len(), begun, self).await
+    }
+}
+
+impl<D: Database> Parts<D> for DeleteStep<D::Finding> {
+    type State = Deletion;
+
+    async fn work(&self, db: &mut D, part: usize, began: Instant, before: &Deletion) -> Result<(Deletion, Next)> {
+        let deleted = db.delete_found(&self.request, &self.findings[part], before.row, began).await?;
         let mut report = before.report;
         report += deleted.report;
         let next = match deleted.next_row {
@@ -100,6 +113,5 @@ async fn delete<D: Database>(
             next_row => Next::Step { is_done: next_row.is_none() },
         };
         Ok((Deletion { report, row: deleted.next_row.unwrap_or(0) }, next))
-    })
-    .await
+    }
 }

@@ -1,10 +1,12 @@
 //! Writes what an import has read, one transaction at a time.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use super::access::Writing;
 use super::events::put_events;
 use super::lines::wrong_line;
-use super::step::{Next, Step, step};
+use super::step::{Next, Parts, Step, step};
 use crate::database::rows::{EventRow, SessionRow};
 use crate::database::{self, Database, Lock};
 use crate::error::{Error, Result};
@@ -24,22 +26,33 @@ pub(super) struct Part {
     pub(super) is_last: bool,
 }
 
-/// Writes parts starting with this one, each atomically: as many as fit this many rows, but at least one.
-pub(super) async fn restore<D: Database>(
-    db: &mut D,
-    parts: &[Part],
-    from: usize,
-    most_rows: usize,
-) -> Result<Step<usize>> {
-    step(db, from..parts.len(), 0, async |db: &mut D, part, began, rows| {
-        let next_rows = parts.get(part + 1).map_or(0, |next| next.events.len() + 1);
-        let rows = rows + parts[part].events.len() + 1;
+/// A step: it writes parts starting with this one, each atomically, as many as fit this many rows, but at least one.
+pub(super) struct RestoreStep {
+    pub(super) parts: Arc<Vec<Part>>,
+    pub(super) from: usize,
+    pub(super) rows: usize,
+}
+
+impl<D: Database> Writing<D> for RestoreStep {
+    type Answer = Step<usize>;
+
+    async fn run(&mut self, db: &mut D) -> Result<Step<usize>> {
+        step(db, self.from..self.parts.len(), 0, self).await
+    }
+}
+
+impl<D: Database> Parts<D> for RestoreStep {
+    /// How many rows they had.
+    type State = usize;
+
+    async fn work(&self, db: &mut D, part: usize, began: Instant, rows: &usize) -> Result<(usize, Next)> {
+        let next_rows = self.parts.get(part + 1).map_or(0, |next| next.events.len() + 1);
+        let rows = rows + self.parts[part].events.len() + 1;
         // Boxed, because futures within futures soon exceed what the compiler looks into, in the application that calls.
-        Box::pin(restore_part(db, &parts[part])).await?;
-        let has_room = rows + next_rows <= most_rows && began.elapsed() < WORK_TIME;
+        Box::pin(restore_part(db, &self.parts[part])).await?;
+        let has_room = rows + next_rows <= self.rows && began.elapsed() < WORK_TIME;
         Ok((rows, if has_room { Next::Part } else { Next::Step { is_done: true } }))
-    })
-    .await
+    }
 }
 
 async fn restore_part<D: Database>(db: &mut D, part: &Part) -> Result<()> {

@@ -24,15 +24,24 @@ pub(super) enum Next {
     Step { is_done: bool },
 }
 
+/// What a step consists of.
+pub(super) trait Parts<D> {
+    /// What the parts before have come to.
+    type State: Clone;
+
+    /// Does one of the parts, in a step that began then.
+    async fn work(&self, db: &mut D, part: usize, began: Instant, before: &Self::State) -> Result<(Self::State, Next)>;
+}
+
 /// Runs the parts in a range. A part's result is applied to the state only if the part stays.
-pub(super) async fn step<D: Database, S: Clone>(
+pub(super) async fn step<D: Database, P: Parts<D>>(
     db: &mut D,
-    parts: std::ops::Range<usize>,
-    state: S,
-    mut work: impl AsyncFnMut(&mut D, usize, Instant, &S) -> Result<(S, Next)>,
-) -> Result<Step<S>> {
+    range: std::ops::Range<usize>,
+    state: P::State,
+    parts: &P,
+) -> Result<Step<P::State>> {
     let is_inside = db.is_in_transaction()?;
-    let (from, mut upto) = (parts.start, parts.end);
+    let (from, mut upto) = (range.start, range.end);
     // The error of a part that ended the whole transaction.
     let mut known = None;
     loop {
@@ -42,7 +51,7 @@ pub(super) async fn step<D: Database, S: Clone>(
                 let mut step = Step { next: from, state: state.clone(), failure: None, began: Instant::now() };
                 while step.next < upto {
                     let (part, began, before) = (step.next, step.began, &step.state);
-                    let done = db.atomically(Lock::Write, async |db| work(db, part, began, before).await).await;
+                    let done = db.atomically(Lock::Write, async |db| parts.work(db, part, began, before).await).await;
                     let (state, next) = match done {
                         Ok(done) => done,
                         Err(error) => {

@@ -4,12 +4,19 @@ use diesel::migration::CREATE_MIGRATIONS_TABLE;
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Integer, Nullable, Text};
 
+#[cfg(feature = "diesel-async")]
+use super::async_connection::checked;
 use super::embedded::{ALL, FIRST};
 use super::pg_link::PgLink;
 use super::transaction;
-use crate::database::link::Link;
-use crate::database::migrations::{__diesel_schema_migrations, Migratable};
-use crate::database::{Lock, ready};
+use crate::database::Lock;
+use crate::database::migrations::__diesel_schema_migrations;
+#[cfg(feature = "diesel-async")]
+use crate::database::migrations::AsyncMigratable;
+#[cfg(feature = "postgres")]
+use crate::database::migrations::Migratable;
+#[cfg(feature = "postgres")]
+use crate::database::ready;
 use crate::error::{Error, Result};
 
 /// Makes sure that nobody else is creating the same tables, Diesel's own included. A migration of old tables may take long,
@@ -27,9 +34,17 @@ async fn wait_for_others<C: PgLink>(conn: &mut C, is_ours: bool) -> Result<()> {
     Ok(conn.batch(&lock).await?)
 }
 
-impl Migratable for PgConnection {
+#[cfg(feature = "postgres")]
+impl Migratable for diesel::PgConnection {
     fn bring_up_to_date(&mut self) -> Result<()> {
         ready(migrate(self))
+    }
+}
+
+#[cfg(feature = "diesel-async")]
+impl AsyncMigratable for diesel_async::AsyncPgConnection {
+    async fn bring_up_to_date(&mut self) -> Result<()> {
+        checked(self, false, async |conn| migrate(conn).await).await
     }
 }
 
@@ -127,7 +142,8 @@ pub(crate) async fn missing<C: PgLink>(conn: &mut C, needed: &[Needed]) -> Resul
 }
 
 /// Creates a schema if it does not exist; its name is an identifier.
-pub(crate) fn create_schema(conn: &mut PgConnection, name: &str) -> Result<()> {
+#[cfg(feature = "postgres")]
+pub(crate) fn create_schema(conn: &mut diesel::PgConnection, name: &str) -> Result<()> {
     ready(transaction::run(conn, Lock::Write, async |conn| {
         wait_for_others(conn, true).await?;
         Ok(conn.batch(&format!("CREATE SCHEMA IF NOT EXISTS {name}")).await?)
@@ -156,10 +172,35 @@ pub(crate) fn create_schema(conn: &mut PgConnection, name: &str) -> Result<()> {
 /// agent_session_store::convert_jsonb(&mut conn)?;
 /// # Ok::<(), agent_session_store::Error>(())
 /// ```
-pub fn convert_jsonb(conn: &mut PgConnection) -> Result<()> {
+#[cfg(feature = "postgres")]
+pub fn convert_jsonb(conn: &mut diesel::PgConnection) -> Result<()> {
+    ready(to_json(conn))
+}
+
+/// [`convert_jsonb`](crate::convert_jsonb), which describes what it does and its errors, for a connection of diesel-async.
+///
+/// ```no_run
+/// use agent_session_store::diesel_async::{AsyncConnection, AsyncPgConnection};
+///
+/// # async fn example() -> Result<(), agent_session_store::Error> {
+/// let mut conn = AsyncPgConnection::establish("postgres://localhost/app").await.unwrap();
+/// agent_session_store::convert_jsonb_async(&mut conn).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// Those of [`convert_jsonb`](crate::convert_jsonb).
+#[cfg(feature = "diesel-async")]
+pub async fn convert_jsonb_async(conn: &mut diesel_async::AsyncPgConnection) -> Result<()> {
+    checked(conn, false, async |conn| to_json(conn).await).await
+}
+
+async fn to_json<C: PgLink>(conn: &mut C) -> Result<()> {
     const COLUMNS: [(&str, &[&str]); 2] =
         [("sessions", &["session_init_json", "config_options_json", "modes_json"]), ("events", &["payload_json"])];
-    ready(transaction::run(conn, Lock::Write, async |conn| {
+    transaction::run(conn, Lock::Write, async |conn| {
         for (table, columns) in COLUMNS {
             let mut changes = Vec::new();
             for column in columns {
@@ -176,5 +217,6 @@ pub fn convert_jsonb(conn: &mut PgConnection) -> Result<()> {
             }
         }
         Ok(())
-    }))
+    })
+    .await
 }

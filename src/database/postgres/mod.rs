@@ -1,6 +1,10 @@
 //! PostgreSQL: the seam on a Diesel connection. The tables are found by the connection's `search_path`.
 
 mod append;
+#[cfg(feature = "diesel-async")]
+mod async_connection;
+#[cfg(feature = "diesel-async")]
+mod async_pg_link;
 mod check;
 #[cfg(feature = "postgres")]
 mod connection;
@@ -252,3 +256,5 @@ macro_rules! database {
 
 #[cfg(feature = "postgres")]
 database!(diesel::PgConnection);
+#[cfg(feature = "diesel-async")]
+database!(diesel_async::AsyncPgConnection);

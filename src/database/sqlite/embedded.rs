@@ -7,6 +7,8 @@ use diesel::sqlite::Sqlite;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use super::adopt;
+#[cfg(feature = "diesel-async")]
+use super::wrapped;
 use crate::database::migrations::{__diesel_schema_migrations, Migrations, versions};
 use crate::error::Result;
 
@@ -31,10 +33,14 @@ impl Migration<Sqlite> for Adopting {
         if self.0.name().version() != FIRST.into() {
             return self.0.run(conn);
         }
-        match sqlite_connection(conn) {
-            Some(conn) => Ok(adopt::in_own_transaction(conn)?),
-            None => run_plain(&*self.0, conn),
+        if let Some(conn) = sqlite_connection(conn) {
+            return Ok(adopt::in_own_transaction(conn)?);
         }
+        #[cfg(feature = "diesel-async")]
+        if let Some(wrapped) = wrapped::in_harness(conn) {
+            return Ok(wrapped::adopt(wrapped)?);
+        }
+        run_plain(&*self.0, conn)
     }
 
     fn revert(&self, conn: &mut dyn BoxableConnection<Sqlite>) -> diesel::migration::Result<()> {

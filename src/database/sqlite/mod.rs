@@ -26,6 +26,8 @@ pub(crate) mod uri;
 mod values;
 pub(crate) mod waiting;
 pub(crate) mod words;
+#[cfg(feature = "diesel-async")]
+mod wrapped;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

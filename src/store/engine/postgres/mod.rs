@@ -27,7 +27,7 @@ use crate::store::options::Options;
 use crate::store::reader_pool::ReaderPool;
 use crate::store::reentrance::{Activity, StoreId, refuse};
 use crate::store::writer::Writer;
-use crate::verb::{Access, import_in_steps, prune_in_steps};
+use crate::verb::{Access, Writing, import_in_steps, prune_in_steps};
 
 pub(in crate::store) struct PostgresEngine {
     id: StoreId,
@@ -121,11 +121,8 @@ impl Access for Steps<'_> {
         self.0.read(|conn| checked(conn, true, |conn| ready(work(conn))))
     }
 
-    async fn write<T: Send + 'static>(
-        &mut self,
-        mut work: impl AsyncFnMut(&mut PgConnection) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        self.0.writer.write_owned(move |conn: &mut PgConnection| checked(conn, false, |conn| ready(work(conn))))
+    async fn write<W: Writing<PgConnection>>(&mut self, mut work: W) -> Result<W::Answer> {
+        self.0.writer.write_owned(move |conn: &mut PgConnection| checked(conn, false, |conn| ready(work.run(conn))))
     }
 
     async fn pause(&mut self, time: Duration) {

@@ -37,7 +37,7 @@ use crate::store::options::Options;
 use crate::store::reader_pool::{Lendable, ReaderPool};
 use crate::store::reentrance::{Activity, StoreId, refuse};
 use crate::store::writer::Writer;
-use crate::verb::{Access, import_in_steps, prune_in_steps};
+use crate::verb::{Access, Writing, import_in_steps, prune_in_steps};
 
 pub(in crate::store) struct SqliteEngine {
     id: StoreId,
@@ -205,11 +205,8 @@ impl Access for Steps<'_> {
         self.0.read(|conn| ready(work(conn)))
     }
 
-    async fn write<T: Send + 'static>(
-        &mut self,
-        mut work: impl AsyncFnMut(&mut SqliteConnection) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        self.0.writer.write_owned(move |conn| ready(work(conn)))
+    async fn write<W: Writing<SqliteConnection>>(&mut self, mut work: W) -> Result<W::Answer> {
+        self.0.writer.write_owned(move |conn: &mut SqliteConnection| ready(work.run(conn)))
     }
 
     async fn pause(&mut self, time: Duration) {
