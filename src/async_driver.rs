@@ -67,6 +67,15 @@ macro_rules! print {
                 }
             } }
 
+            documented! { sessions on async_connection {
+                fn sessions(&mut self, request: ListSessionsRequest) -> ConnectionSessions<'_, Self>
+                where
+                    Self: Sized,
+                {
+                    ConnectionSessions { conn: self, walk: Walk::new(request) }
+                }
+            } }
+
             documented! { export on async_connection {
                 /// Returns the writer with the progress. The writer is blocking: between two writes of it, the export
                 /// waits for the database.
@@ -89,40 +98,64 @@ macro_rules! print {
 
 verbs!(print!);
 
-/// An async iterator over the events of a listing, returned by [`AsyncSessionPersistDriver::events`].
-#[derive(Debug)]
-pub struct ConnectionEvents<'a, C> {
-    conn: &'a mut C,
-    walk: Walk<ListEventsRequest, SessionEvent>,
+macro_rules! connection_rows {
+    ($rows:ident, $method:ident, $list:ident, $request:ident, $record:ident, $what:literal, $example:literal) => {
+        #[doc = concat!("The ", $what, "s of a listing, returned by [`AsyncSessionPersistDriver::", stringify!($method), "`]:")]
+        /// an async iterator.
+        #[derive(Debug)]
+        pub struct $rows<'a, C> {
+            conn: &'a mut C,
+            walk: Walk<$request, $record>,
+        }
+
+        impl<C: AsyncSessionPersistDriver> $rows<'_, C> {
+            #[doc = concat!("Returns the next ", $what, ", or `None` after the last one. Dropping the future loses none.")]
+            ///
+            /// # Errors
+            ///
+            /// [`Error::Decode`](crate::Error::Decode) in place of a row that cannot be decoded; the next call continues
+            /// with the row after it. Any other error ends the iteration.
+            ///
+            /// ```
+            /// # use agent_session_store::*;
+            /// # async fn example(conn: &mut impl AsyncSessionPersistDriver) -> Result<(), Error> {
+            #[doc = $example]
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub async fn next(&mut self) -> Result<Option<$record>> {
+                loop {
+                    if let Some(row) = self.walk.pop() {
+                        return row.map(Some);
+                    }
+                    let Some(request) = self.walk.request() else { return Ok(None) };
+                    // The request is kept until its page has arrived, because the future may be dropped and made again.
+                    let answer = self.conn.$list(request).await;
+                    self.walk.answer(answer);
+                }
+            }
+        }
+    };
 }
 
-impl<C: AsyncSessionPersistDriver> ConnectionEvents<'_, C> {
-    /// Returns the next event, or `None` after the last one. Dropping the future loses no event.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Decode`](crate::Error::Decode) in place of an event that cannot be decoded; the next call continues
-    /// with the event after it. Any other error of [`AsyncSessionPersistDriver::list_events`] ends the iteration.
-    ///
-    /// ```
-    /// # use agent_session_store::{AsyncSessionPersistDriver, ListEventsRequest};
-    /// # async fn example(conn: &mut impl AsyncSessionPersistDriver) -> Result<(), agent_session_store::Error> {
-    /// let first = conn.events(ListEventsRequest::new("session-1")).next().await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn next(&mut self) -> Result<Option<SessionEvent>> {
-        loop {
-            if let Some(event) = self.walk.pop() {
-                return event.map(Some);
-            }
-            let Some(request) = self.walk.request() else { return Ok(None) };
-            // The request is kept until its page has arrived, because the future may be dropped and made again.
-            let answer = self.conn.list_events(request).await;
-            self.walk.answer(answer);
-        }
-    }
-}
+connection_rows!(
+    ConnectionEvents,
+    events,
+    list_events,
+    ListEventsRequest,
+    SessionEvent,
+    "event",
+    "let first = conn.events(ListEventsRequest::new(\"session-1\")).next().await?;"
+);
+connection_rows!(
+    ConnectionSessions,
+    sessions,
+    list_sessions,
+    ListSessionsRequest,
+    SessionRecord,
+    "session",
+    "let newest = conn.sessions(ListSessionsRequest::new().descending()).next().await?;"
+);
 
 /// Implements the verbs for a connection that waits, over its [`Database`](crate::database::Database). `$run` is the
 /// function that every verb runs in; it is told whether the verb only reads.

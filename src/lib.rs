@@ -108,7 +108,7 @@ mod verb;
 mod verbs;
 
 #[cfg(feature = "diesel-async")]
-pub use async_driver::{AsyncSessionPersistDriver, ConnectionEvents};
+pub use async_driver::{AsyncSessionPersistDriver, ConnectionEvents, ConnectionSessions};
 #[cfg(feature = "postgres")]
 pub use database::convert_jsonb;
 pub use database::{EventsOrder, EventsPredicate, MIGRATIONS, Migrations, SessionsOrder, SessionsPredicate, migrate};

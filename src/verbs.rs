@@ -398,7 +398,8 @@ macro_rules! documented {
     };
 }
 
-/// A verb's example on one face: a `connection`, a `store`, a `transaction` of one, or a store for `tasks`.
+/// A verb's example on one face: a `connection`, an `async_connection`, a `store`, a `transaction` of one, or a store for
+/// `tasks`.
 macro_rules! example {
     (connection, $let:expr, $verb:expr, $arguments:expr, $then:expr) => {
         concat!(
@@ -475,22 +476,21 @@ macro_rules! example {
 }
 
 macro_rules! walk_example {
-    (async_connection) => {
-        concat!(
-            "# Example\n\n```\n",
-            on!(async_connection),
-            "let mut events = conn.events(ListEventsRequest::new(\"session-1\"));\n\
-             while let Some(event) = events.next().await? {\n    println!(\"{}\", event.payload);\n}",
-            end!(async_connection)
-        )
-    };
     (tasks) => {
+        walk_example!(awaited tasks)
+    };
+    (async_connection) => {
+        walk_example!(awaited async_connection)
+    };
+    (awaited $face:ident) => {
         concat!(
             "# Example\n\n```\n",
-            on!(tasks),
-            "let mut events = store.events(ListEventsRequest::new(\"session-1\"));\n\
+            on!($face),
+            "let mut events = ",
+            receiver!($face),
+            ".events(ListEventsRequest::new(\"session-1\"));\n\
              while let Some(event) = events.next().await? {\n    println!(\"{}\", event.payload);\n}",
-            end!(tasks)
+            end!($face)
         )
     };
     ($face:ident) => {
@@ -508,12 +508,20 @@ macro_rules! walk_example {
 
 macro_rules! sessions_example {
     (tasks) => {
+        sessions_example!(awaited tasks)
+    };
+    (async_connection) => {
+        sessions_example!(awaited async_connection)
+    };
+    (awaited $face:ident) => {
         concat!(
             "# Example\n\n```\n",
-            on!(tasks),
-            "let mut sessions = store.sessions(ListSessionsRequest::new().live());\n\
+            on!($face),
+            "let mut sessions = ",
+            receiver!($face),
+            ".sessions(ListSessionsRequest::new().live());\n\
              while let Some(session) = sessions.next().await? {\n    println!(\"{}\", session.id);\n}",
-            end!(tasks)
+            end!($face)
         )
     };
     ($face:ident) => {
@@ -533,11 +541,14 @@ macro_rules! receiver {
     (connection) => {
         "conn"
     };
-    (store) => {
-        "store"
+    (async_connection) => {
+        "conn"
     };
     (transaction) => {
         "tx"
+    };
+    ($store:ident) => {
+        "store"
     };
 }
 

@@ -8,6 +8,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Text};
 
 use super::heads;
+use crate::database::ready;
 use crate::database::statement::postgres_statement;
 use crate::error::Result;
 
@@ -43,6 +44,6 @@ impl Holdable {
 
     /// A session's last index, if it has been appended to.
     pub(crate) fn hold_events(self, conn: &mut PgConnection, session_id: &str) -> Result<()> {
-        if self.appends { heads::hold(conn, session_id) } else { Ok(()) }
+        if self.appends { ready(heads::hold(conn, session_id)) } else { Ok(()) }
     }
 }

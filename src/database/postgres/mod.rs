@@ -1,6 +1,6 @@
 //! PostgreSQL: the seam on a Diesel connection. The tables are found by the connection's `search_path`.
 
-mod append;
+pub(crate) mod append;
 #[cfg(feature = "diesel-async")]
 mod async_connection;
 #[cfg(feature = "diesel-async")]
@@ -11,11 +11,14 @@ mod connection;
 mod copying;
 mod embedded;
 mod heads;
+#[cfg(feature = "postgres")]
 mod holding;
 mod listing;
 pub(crate) mod migrate;
 mod pg_link;
 mod prune;
+#[cfg(feature = "postgres")]
+mod put_all;
 mod session_ids;
 mod statistics;
 mod storing;
@@ -31,12 +34,14 @@ use diesel::pg::Pg;
 use diesel::query_builder::AstPass;
 use diesel::sql_types::{BigInt, Bool, Text};
 
-pub(crate) use self::append::{Appending, append_all};
-pub(crate) use self::holding::Holdable;
+use self::append::Appending;
 #[cfg(feature = "postgres")]
 pub(crate) use self::connection::checked;
+#[cfg(feature = "postgres")]
+pub(crate) use self::holding::Holdable;
 use self::pg_link::PgLink;
-pub(crate) use self::storing::{Stored, put_all};
+#[cfg(feature = "postgres")]
+pub(crate) use self::put_all::{Stored, put_all};
 use super::kinds::JsonText;
 use super::link::Link;
 use super::queries::{self, DeleteEvents, EventById, SessionOfEvent, statements_in_common};

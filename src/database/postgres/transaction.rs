@@ -149,6 +149,7 @@ pub(crate) fn is_open<C: PgLink>(conn: &mut C) -> Result<bool> {
 }
 
 /// Whether Diesel has given the connection up.
+#[cfg(feature = "postgres")]
 pub(crate) fn is_broken<C: PgLink>(conn: &mut C) -> bool {
     conn.status().transaction_depth().is_err()
 }

@@ -6,7 +6,8 @@ use diesel::PgConnection;
 
 use super::alive::Alive;
 use super::server::Server;
-use crate::database::postgres::{Appending, Stored, append_all, put_all, transaction, words};
+use crate::database::postgres::append::{Appending, append_all};
+use crate::database::postgres::{Stored, put_all, transaction, words};
 use crate::database::{Lock, ready};
 use crate::error::{Error, Result};
 use crate::store::writer::GroupCommit;
