@@ -59,9 +59,35 @@ impl Tasks {
     }
 }
 
+/// A connection of diesel-async as a driver: each verb is waited for.
+#[cfg(feature = "diesel-async")]
+pub struct Waiting<C> {
+    pub store: C,
+    pub runtime: Runtime,
+}
+
+#[cfg(feature = "diesel-async")]
+impl<C> Waiting<C> {
+    /// The connection that this makes.
+    pub fn on(connect: impl Future<Output = C>) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Self { store: runtime.block_on(connect), runtime }
+    }
+}
+
 macro_rules! waited_for {
-    ($($verb:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
-        impl SessionPersistDriver for Tasks {
+    ($($verbs:tt)*) => {
+        waiting! { [impl SessionPersistDriver for Tasks] $($verbs)* }
+        #[cfg(feature = "diesel-async")]
+        waiting! {
+            [impl<C: agent_session_store::AsyncSessionPersistDriver> SessionPersistDriver for Waiting<C>] $($verbs)*
+        }
+    };
+}
+
+macro_rules! waiting {
+    ([$($face:tt)*] $($verb:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
+        $($face)* {
             $(
                 fn $verb(&mut self, $($argument: $type),*) -> Result<$answer, Error> {
                     self.runtime.block_on(self.store.$verb($($argument),*))
@@ -69,8 +95,9 @@ macro_rules! waited_for {
             )*
 
             fn events(&mut self, request: ListEventsRequest) -> impl Iterator<Item = Result<SessionEvent, Error>> {
-                let mut events = self.store.events(request);
-                std::iter::from_fn(move || self.runtime.block_on(events.next()).transpose())
+                let Self { store, runtime } = self;
+                let mut events = store.events(request);
+                std::iter::from_fn(move || runtime.block_on(events.next()).transpose())
             }
 
             fn export<'a, W: Write>(&mut self, mut writer: W, export: impl Into<Export<'a>>) -> Result<Progress, Error> {

@@ -12,6 +12,8 @@ mod appending;
 mod both_ways;
 #[cfg(all(feature = "async", feature = "contract"))]
 mod contract;
+#[cfg(feature = "diesel-async")]
+mod diesel_async;
 #[cfg(unix)]
 mod faults;
 mod host;
