@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
-use agent_session_store::diesel::{self, QueryResult};
+use agent_session_store::diesel::{self, PgConnection, QueryResult};
 use agent_session_store::diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection, TransactionManager,
 };
@@ -73,17 +73,27 @@ async fn call(conn: &mut AsyncPgConnection, verb: usize) -> Result<(), Error> {
     Ok(())
 }
 
+/// A database that does not wait for the disk, and a connection of others.
+fn database() -> Option<(PgDb, PgConnection)> {
+    let db = PgDb::ours()?;
+    db.admin(&format!("ALTER DATABASE {} SET synchronous_commit TO off", db.name()));
+    let others = db.connect();
+    Some((db, others))
+}
+
 /// As a verb finds it, with others looking.
-fn fill(db: &PgDb) {
-    let mut conn = db.connect();
-    diesel::connection::SimpleConnection::batch_execute(&mut conn, "TRUNCATE sessions, events, event_heads").unwrap();
+fn fill(conn: &mut PgConnection) {
+    diesel::connection::SimpleConnection::batch_execute(
+        conn,
+        "DELETE FROM sessions; DELETE FROM events; DELETE FROM event_heads",
+    )
+    .unwrap();
     conn.update_session(&bare_session("one")).unwrap();
     conn.append_events("one", &[new_event("a"), new_event("b")]).unwrap();
 }
 
 /// The ids of all events, as others see them.
-fn stored(db: &PgDb) -> Vec<String> {
-    let mut conn = db.connect();
+fn stored(conn: &mut PgConnection) -> Vec<String> {
     let mut ids = Vec::new();
     for session in ["one", "two", "probe"] {
         ids.extend(conn.list_events(&ListEventsRequest::new(session)).unwrap().items.into_iter().map(|event| event.id));
@@ -91,8 +101,8 @@ fn stored(db: &PgDb) -> Vec<String> {
     ids
 }
 
-fn is_stored(db: &PgDb, id: &str) -> bool {
-    db.connect().get_event(id).unwrap().is_some()
+fn is_stored(conn: &mut PgConnection, id: &str) -> bool {
+    conn.get_event(id).unwrap().is_some()
 }
 
 async fn insert(conn: &mut AsyncPgConnection, id: &str) -> QueryResult<usize> {
@@ -101,26 +111,26 @@ async fn insert(conn: &mut AsyncPgConnection, id: &str) -> QueryResult<usize> {
 
 #[test]
 fn outside_a_transaction_the_connection_goes_on() {
-    let Some(db) = PgDb::ours() else { return };
+    let Some((db, mut others)) = database() else { return };
     let mut drops = 0;
     runtime().block_on(async {
         for verb in 0..VERBS {
             let mut conn = connect(&db).await;
             for dropped in (1..).flat_map(|polls| [Dropped::Waiting(polls), Dropped::Woken(polls)]) {
-                fill(&db);
+                fill(&mut others);
                 let done = until(dropped, call(&mut conn, verb)).await;
                 let context = format!("verb {verb}, {dropped:?}");
                 insert(&mut conn, "plain").await.expect(&context);
-                assert!(is_stored(&db, "plain"), "{context}");
+                assert!(is_stored(&mut others, "plain"), "{context}");
                 assert_eq!(
                     conn.append_events("probe", &[new_event("appended")]).await.expect(&context),
                     [2],
                     "{context}"
                 );
-                assert!(is_stored(&db, "appended"), "{context}");
+                assert!(is_stored(&mut others, "appended"), "{context}");
                 conn.transaction(async |conn| insert(conn, "together").await).await.expect(&context);
-                assert!(is_stored(&db, "together"), "{context}");
-                let found = stored(&db);
+                assert!(is_stored(&mut others, "together"), "{context}");
+                let found = stored(&mut others);
                 let parts = ["x", "y", "z"].map(|id| found.iter().any(|found| found == id));
                 assert!(verb < 5 || parts == [true; 3] || parts == [false; 3], "{context}: {found:?}");
                 if let Some(done) = done {
@@ -136,14 +146,14 @@ fn outside_a_transaction_the_connection_goes_on() {
 
 #[test]
 fn inside_a_transaction_it_refuses_everything() {
-    let Some(db) = PgDb::ours() else { return };
+    let Some((db, mut others)) = database() else { return };
     let mut drops = 0;
     runtime().block_on(async {
         // Not those that the caller's transaction has nothing to do with.
         for verb in 0..VERBS - 1 {
             for dropped in (1..).flat_map(|polls| [Dropped::Waiting(polls), Dropped::Woken(polls)]) {
-                fill(&db);
-                let before = stored(&db);
+                fill(&mut others);
+                let before = stored(&mut others);
                 let mut conn = connect(&db).await;
                 AnsiTransactionManager::begin_transaction(&mut conn).await.unwrap();
                 insert(&mut conn, "before").await.unwrap();
@@ -152,7 +162,7 @@ fn inside_a_transaction_it_refuses_everything() {
                 if let Some(done) = done {
                     done.expect(&context);
                     AnsiTransactionManager::commit_transaction(&mut conn).await.unwrap();
-                    assert!(is_stored(&db, "before"), "{context}");
+                    assert!(is_stored(&mut others, "before"), "{context}");
                     break;
                 }
                 insert(&mut conn, "plain").await.expect_err(&context);
@@ -164,7 +174,7 @@ fn inside_a_transaction_it_refuses_everything() {
                 );
                 AnsiTransactionManager::commit_transaction(&mut conn).await.expect_err(&context);
                 conn.transaction(async |conn| insert(conn, "together").await).await.expect_err(&context);
-                assert_eq!(stored(&db), before, "{context}");
+                assert_eq!(stored(&mut others), before, "{context}");
                 drops += 1;
             }
         }
@@ -175,11 +185,11 @@ fn inside_a_transaction_it_refuses_everything() {
 /// At the await points of Diesel's own BEGIN and COMMIT too, which tell nobody but a pool.
 #[test]
 fn a_dropped_transaction_is_never_taken_for_an_open_one() {
-    let Some(db) = PgDb::ours() else { return };
+    let Some((db, mut others)) = database() else { return };
     let (mut refusals, mut went_on) = (0, 0);
     runtime().block_on(async {
         for dropped in (1..).flat_map(|polls| [Dropped::Waiting(polls), Dropped::Woken(polls)]) {
-            fill(&db);
+            fill(&mut others);
             let mut conn = connect(&db).await;
             let transaction = conn.transaction(async |conn| {
                 conn.append_events("one", &[new_event("x"), new_event("y"), new_event("z")]).await?;
@@ -188,7 +198,7 @@ fn a_dropped_transaction_is_never_taken_for_an_open_one() {
             let done = until(dropped, transaction).await;
             for probe in ["first", "second"] {
                 match conn.append_events("probe", &[new_event(probe)]).await {
-                    Ok(_) => assert!(is_stored(&db, probe), "{dropped:?}"),
+                    Ok(_) => assert!(is_stored(&mut others, probe), "{dropped:?}"),
                     Err(error) => {
                         assert!(matches!(error, Error::Disconnected { may_be_stored: false, .. }), "{error:?}");
                         refusals += 1;
@@ -209,8 +219,8 @@ fn a_dropped_transaction_is_never_taken_for_an_open_one() {
 /// The next call waits for what the dropped one still waits for, and finds it rolled back.
 #[test]
 fn a_call_that_waits_for_a_lock_is_rolled_back_once_it_has_it() {
-    let Some(db) = PgDb::ours() else { return };
-    fill(&db);
+    let Some((db, mut others)) = database() else { return };
+    fill(&mut others);
     runtime().block_on(async {
         let mut holder = connect(&db).await;
         holder.batch_execute("BEGIN; LOCK TABLE events IN SHARE MODE").await.unwrap();
@@ -221,6 +231,6 @@ fn a_call_that_waits_for_a_lock_is_rolled_back_once_it_has_it() {
         }
         holder.batch_execute("COMMIT").await.unwrap();
         assert_eq!(conn.append_events("one", &[new_event("c")]).await.unwrap(), [3]);
-        assert_eq!(stored(&db), ["a", "b", "c"]);
+        assert_eq!(stored(&mut others), ["a", "b", "c"]);
     });
 }
