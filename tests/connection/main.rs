@@ -41,3 +41,5 @@ mod transfer;
 mod transfer_broken;
 mod undecodable;
 mod verbs;
+#[cfg(all(feature = "diesel-async", feature = "async", feature = "contract"))]
+mod wrapped;

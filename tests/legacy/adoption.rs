@@ -106,3 +106,33 @@ fn a_harness_on_a_pooled_connection_copies_nothing_either() {
     pool.get().unwrap().run_pending_migrations(agent_session_store::MIGRATIONS).unwrap();
     assert_has_the_rows_of(&db, &old, "pooled");
 }
+
+#[cfg(feature = "diesel-async")]
+#[test]
+fn nor_do_a_harness_and_a_call_on_a_wrapped_connection() {
+    use agent_session_store::diesel::SqliteConnection;
+    use agent_session_store::diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
+    use agent_session_store::diesel_async::{AsyncConnection as _, AsyncMigrationHarness};
+    use agent_session_store::{MIGRATIONS, migrate_async};
+    use diesel_migrations::MigrationHarness as _;
+
+    let old = large_file("current");
+    let before = pages(&old);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    for with_harness in [true, false] {
+        let db = TempDb::copy_of(&old.path());
+        runtime.block_on(async {
+            let path = db.path().to_str().unwrap().to_owned();
+            let mut conn = SyncConnectionWrapper::<SqliteConnection>::establish(&path).await.unwrap();
+            if with_harness {
+                AsyncMigrationHarness::new(conn).run_pending_migrations(MIGRATIONS).unwrap();
+            } else {
+                migrate_async(&mut conn).await.unwrap();
+            }
+        });
+        let after = pages(&db);
+        let changed = before.iter().zip(&after).filter(|(before, after)| before != after).count();
+        assert!(changed <= 4, "{changed} pages changed");
+        assert_has_the_rows_of(&db, &old, "wrapped");
+    }
+}
