@@ -8,6 +8,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Text};
 
 use super::heads;
+use crate::database::link::Link;
 use crate::database::ready;
 use crate::database::statement::postgres_statement;
 use crate::error::Result;
@@ -37,7 +38,7 @@ impl Holdable {
     /// A session's record, if it has one.
     pub(crate) fn hold_record(self, conn: &mut PgConnection, id: &str) -> Result<()> {
         if self.records {
-            HoldRecord { id }.execute(conn)?;
+            ready(conn.run(HoldRecord { id }))?;
         }
         Ok(())
     }
