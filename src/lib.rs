@@ -25,6 +25,7 @@
 //! | a path, or the URL of a PostgreSQL server | [`SessionStore`]: opens and migrates the database, and works from any number of threads |
 //! | the same, and async tasks | `AsyncSessionStore`, with the feature `async` |
 //! | a Diesel connection | [`migrate`] once, then the methods of [`SessionPersistDriver`], in your own transactions |
+//! | a connection of diesel-async | `migrate_async` once, then the methods of `AsyncSessionPersistDriver`, with the feature `diesel-async` |
 //! | a Diesel migration harness | [`MIGRATIONS`] |
 //! | your own queries | [`schema`], with [`SessionRecord`] and [`SessionEvent`] as Diesel models |
 //!
@@ -36,6 +37,8 @@
 //! - `postgres-bundled` compiles libpq into the application. It has no TLS.
 //! - `contract` adds checks that any implementation of [`SessionPersistDriver`] can run.
 //! - `r2d2` lets [`MIGRATIONS`] and [`migrate`] see the connection inside a pooled one (`diesel::r2d2`).
+//! - `diesel-async` adds the verbs on connections of diesel-async: `AsyncSessionPersistDriver` on `AsyncPgConnection`, and on
+//!   `SyncConnectionWrapper<SqliteConnection>`. It does not need libpq. The crate's `docs/diesel-async.md` shows its use.
 //! - `async` adds `AsyncSessionStore`: the verbs as `async fn`, on any runtime.
 
 /// The README's code blocks as tests. One of them needs the feature.
@@ -48,6 +51,11 @@ struct Readme;
 #[doc = include_str!("../docs/postgres.md")]
 #[doc = include_str!("../docs/scale.md")]
 struct Pages;
+
+/// That of the page about diesel-async.
+#[cfg(all(doctest, feature = "diesel-async"))]
+#[doc = include_str!("../docs/diesel-async.md")]
+struct AsyncPage;
 
 pub use diesel;
 #[cfg(feature = "diesel-async")]

@@ -5,7 +5,7 @@ use std::io::{BufRead, Write};
 use diesel::result::Error as DieselError;
 use diesel_async::AsyncPgConnection;
 
-use super::async_pg_link::{Call, is_cut_short};
+use super::async_pg_link::{PgCall, is_cut_short};
 use super::transaction::{explained, is_open};
 use crate::async_driver::{AsyncSessionPersistDriver, async_driver};
 use crate::driver::is_read;
@@ -26,7 +26,7 @@ pub(super) async fn checked<T>(
     if is_cut_short(conn) {
         return Err(Error::Disconnected { may_be_stored: false, source: DieselError::BrokenTransactionManager });
     }
-    let mut call = Call::new(conn, was_open);
+    let mut call = PgCall::new(conn, was_open);
     let result = work(call.conn).await;
     call.end();
     result.map_err(|error| explained(call.conn, is_read, was_open, error))

@@ -87,7 +87,7 @@ impl PgLink for AsyncPgConnection {
         Manager::transaction_manager_status_mut(self)
     }
 
-    /// Whoever dropped a part of a call dropped all of it, and the [`Call`] sees to the connection.
+    /// Whoever dropped a part of a call dropped all of it, and the [`PgCall`] sees to the connection.
     fn abandon(&mut self) {}
 
     fn keep_statements(&mut self, size: CacheSize) {
@@ -107,13 +107,13 @@ fn lost(error: DieselError) -> DieselError {
 
 /// A call in progress. If its future is dropped before it is ready, it must not leave a transaction behind that nobody
 /// commits: whatever is written on the connection later would seem to be stored, and would not be.
-pub(super) struct Call<'a> {
+pub(super) struct PgCall<'a> {
     pub(super) conn: &'a mut AsyncPgConnection,
     pub(super) was_open: bool,
     is_over: bool,
 }
 
-impl<'a> Call<'a> {
+impl<'a> PgCall<'a> {
     /// Begins a call on a connection that had a transaction open or not.
     pub(super) fn new(conn: &'a mut AsyncPgConnection, was_open: bool) -> Self {
         Self { conn, was_open, is_over: false }
@@ -124,7 +124,7 @@ impl<'a> Call<'a> {
     }
 }
 
-impl Drop for Call<'_> {
+impl Drop for PgCall<'_> {
     fn drop(&mut self) {
         if self.is_over {
             return;

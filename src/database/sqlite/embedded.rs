@@ -8,7 +8,7 @@ use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use super::adopt;
 #[cfg(feature = "diesel-async")]
-use super::wrapped;
+use super::harness;
 use crate::database::migrations::{__diesel_schema_migrations, Migrations, versions};
 use crate::error::Result;
 
@@ -37,8 +37,8 @@ impl Migration<Sqlite> for Adopting {
             return Ok(adopt::in_own_transaction(conn)?);
         }
         #[cfg(feature = "diesel-async")]
-        if let Some(wrapped) = wrapped::in_harness(conn) {
-            return Ok(wrapped::adopt(wrapped)?);
+        if let Some(wrapped) = harness::in_harness(conn) {
+            return Ok(harness::adopt(wrapped)?);
         }
         run_plain(&*self.0, conn)
     }

@@ -10,6 +10,8 @@ pub(crate) mod disk;
 pub(crate) mod embedded;
 mod event_statements;
 mod exact;
+#[cfg(feature = "diesel-async")]
+mod harness;
 mod listed;
 pub(crate) mod migrate;
 pub(crate) mod overflow;

@@ -1,18 +1,12 @@
 //! The verbs on a connection that diesel-async wraps: each runs as a whole on a thread for blocking work.
 
 use std::io::Write;
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
 
 use diesel::SqliteConnection;
-use diesel::connection::{AnsiTransactionManager as Manager, BoxableConnection, SimpleConnection, TransactionManager};
-use diesel::sqlite::Sqlite;
-use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
+use diesel::connection::{AnsiTransactionManager as Manager, SimpleConnection, TransactionManager};
 use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
 
-use super::{adopt, migrate};
+use super::migrate;
 use crate::async_driver::AsyncSessionPersistDriver;
 use crate::database::migrations::AsyncMigratable;
 use crate::driver::SessionPersistDriver;
@@ -66,7 +60,7 @@ async fn on_a_thread<T: Send + 'static>(
     wrapped: &mut Wrapped,
     work: impl FnOnce(&mut SqliteConnection) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let mut call = Call { wrapped, is_over: false };
+    let mut call = WrappedCall { wrapped, is_over: false };
     let done = call.wrapped.spawn_blocking(move |conn| Ok(work(conn))).await;
     call.is_over = true;
     // Its only error is that of the thread.
@@ -75,12 +69,12 @@ async fn on_a_thread<T: Send + 'static>(
 
 /// A call in progress. If its future is dropped before it is ready, diesel-async waits for the end of the call; but
 /// perhaps the caller has dropped a transaction as well, in which whatever is written later would seem to be stored.
-struct Call<'a> {
+struct WrappedCall<'a> {
     wrapped: &'a mut Wrapped,
     is_over: bool,
 }
 
-impl Drop for Call<'_> {
+impl Drop for WrappedCall<'_> {
     fn drop(&mut self) {
         if !self.is_over && !std::thread::panicking() {
             drop(self.wrapped.spawn_blocking(|conn| {
@@ -100,35 +94,5 @@ fn end_for_good(conn: &mut SqliteConnection) {
             let _ = conn.batch_execute(sql);
         }
         Manager::transaction_manager_status_mut(conn).set_in_error();
-    }
-}
-
-/// The connection inside diesel-async's migration harness.
-pub(super) fn in_harness(conn: &mut dyn BoxableConnection<Sqlite>) -> Option<&mut Wrapped> {
-    conn.downcast_mut::<AsyncConnectionWrapper<Wrapped>>().map(|harness| &mut **harness)
-}
-
-/// Adopts the tables, blocking as the harness does.
-pub(super) fn adopt(wrapped: &mut Wrapped) -> Result<()> {
-    wait(wrapped.spawn_blocking(|conn| Ok(adopt::in_own_transaction(conn)))).unwrap_or(Err(Error::Panicked))
-}
-
-/// Waits for work on another thread.
-fn wait<T>(work: impl Future<Output = T>) -> T {
-    struct Unpark(Thread);
-
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut work = pin!(work);
-    loop {
-        match work.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(done) => return done,
-            Poll::Pending => std::thread::park(),
-        }
     }
 }

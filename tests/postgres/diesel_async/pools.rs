@@ -46,7 +46,7 @@ fn bb8_gives_out_a_sound_one() {
     runtime().block_on(async {
         let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new(db.url());
         let pool: bb8::Pool<AsyncPgConnection> = bb8::Pool::builder().max_size(1).build(manager).await.unwrap();
-        drop_an_append(&mut *pool.get().await.unwrap()).await;
+        drop_an_append(&mut pool.get().await.unwrap()).await;
         let mut conn = pool.get().await.unwrap();
         assert_eq!(conn.append_events("one", &[new_event("a")]).await.unwrap(), [1]);
         assert_eq!(db.connect().stats().unwrap().events, 1);
