@@ -13,8 +13,9 @@
 use chrono::DateTime;
 
 use crate::{
-    AppendRequest, CheckReport, Cursor, Error, Export, FileMaintenance, Json, ListEventsRequest, ListSessionsRequest,
-    NewEvent, PruneReport, PruneRequest, Selection, Sender, SessionEvent, SessionPersistDriver, SessionRecord,
+    AppendRequest, CheckReport, Cursor, Error, Export, FileMaintenance, Import, Json, ListEventsRequest,
+    ListSessionsRequest, NewEvent, PruneReport, PruneRequest, Selection, Sender, SessionEvent, SessionPersistDriver,
+    SessionRecord,
 };
 
 /// Runs every check, each on a new driver over an empty database from `make`.
@@ -57,7 +58,7 @@ fn check_rule<D>((rule, holds): NamedRule<D>, make: &mut impl FnMut() -> D) {
 
 type NamedRule<D> = (&'static str, fn(&mut D));
 
-fn rules<D: SessionPersistDriver>() -> [NamedRule<D>; 15] {
+fn rules<D: SessionPersistDriver>() -> [NamedRule<D>; 17] {
     [
         ("what is not there is nothing, not an error", nothing_is_there),
         ("a session comes back as it was stored, and every column is overwritten", sessions_are_kept),
@@ -73,6 +74,8 @@ fn rules<D: SessionPersistDriver>() -> [NamedRule<D>; 15] {
         ("the latest events are those that fit, oldest first", latest),
         ("a session is ended, forked and deleted wholly", lifecycle),
         ("pruning deletes what its rules say, and a dry run says the same", prunes),
+        ("what has been inactive for longest goes first", prunes_by_activity),
+        ("what goes is archived first, and an import restores it", archives),
         ("what is exported is imported as it was, once or twice", moves),
     ]
 }
@@ -381,6 +384,58 @@ fn prunes<D: SessionPersistDriver>(driver: &mut D) {
         1
     );
     assert_eq!(walk_sessions(driver, ListSessionsRequest::new()), ["t"]);
+}
+
+fn prunes_by_activity<D: SessionPersistDriver>(driver: &mut D) {
+    let time = |millis| DateTime::from_timestamp_millis(millis).unwrap();
+    // By its last event, by its end, and without a record.
+    driver.update_session(&session("s", 1)).unwrap();
+    driver.update_session(&SessionRecord { destroyed_at: Some(time(30)), ..session("t", 2) }).unwrap();
+    for (id, session_id, at) in [("a", "s", 10), ("b", "s", 20), ("c", "t", 3), ("d", "u", 40)] {
+        let event = NewEvent { created_at: time(at), payload: json("\"12345678\""), ..new(id) };
+        driver.append_events(session_id, &[event]).unwrap();
+    }
+    let rest = |driver: &mut D| ["s", "t", "u"].map(|id| walk_events(driver, ListEventsRequest::new(id)).concat());
+    for (request, sessions, events, expected) in [
+        (PruneRequest::new().inactive_before(time(20)), 0, 0, ["ab", "c", "d"]),
+        (PruneRequest::new().max_total_bytes(40), 0, 0, ["ab", "c", "d"]),
+        (PruneRequest::new().max_total_bytes(39), 1, 2, ["", "c", "d"]),
+        (PruneRequest::new().inactive_before(time(31)), 1, 1, ["", "", "d"]),
+        (PruneRequest::new().max_total_bytes(0), 0, 1, ["", "", ""]),
+    ] {
+        assert_eq!(driver.prune(&request.clone().dry_run()).unwrap(), PruneReport { sessions, events });
+        assert_eq!(driver.prune(&request).unwrap(), PruneReport { sessions, events });
+        assert_eq!(rest(driver), expected);
+    }
+    assert!(walk_sessions(driver, ListSessionsRequest::new()).is_empty());
+}
+
+fn archives<D: SessionPersistDriver>(driver: &mut D) {
+    let name = format!("agent-session-store-contract-{}-{:p}.jsonl", std::process::id(), &driver);
+    let path = std::env::temp_dir().join(name);
+    driver.update_session(&session("s", 1)).unwrap();
+    driver.append_events("s", &["a", "b", "c"].map(new)).unwrap();
+    driver.append_events("t", &["d", "e"].map(new)).unwrap();
+    let mut before = Vec::new();
+    driver.export(&mut before, Selection::all()).unwrap();
+    let request = PruneRequest::new().session("s").max_events_per_session(1).archive_to(&path);
+    let expected = PruneReport { sessions: 1, events: 4 };
+    assert_eq!(driver.prune(&request.clone().dry_run()).unwrap(), expected);
+    assert!(!path.exists());
+    assert_eq!(driver.prune(&request).unwrap(), expected);
+    assert_eq!(driver.stats().unwrap().events, 1);
+    let again = driver.prune(&request);
+    assert!(matches!(again, Err(Error::Io { .. })), "{again:?}");
+    // What is there stays.
+    let newer = SessionRecord { agent: "other".into(), ..session("s", 1) };
+    driver.update_session(&newer).unwrap();
+    driver.import(Import::from_path(&path).unwrap().keep_existing()).unwrap();
+    assert_eq!(driver.get_session("s").unwrap(), Some(newer));
+    driver.import(Import::from_path(&path).unwrap()).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let mut after = Vec::new();
+    driver.export(&mut after, Selection::all()).unwrap();
+    assert_eq!(after, before);
 }
 
 fn upkeep<D: SessionPersistDriver + FileMaintenance>(driver: &mut D) {

@@ -39,6 +39,7 @@
 //! - `r2d2` lets [`MIGRATIONS`] and [`migrate`] see the connection inside a pooled one (`diesel::r2d2`).
 //! - `diesel-async` adds the verbs on connections of diesel-async: `AsyncSessionPersistDriver` on `AsyncPgConnection`, and on
 //!   `SyncConnectionWrapper<SqliteConnection>`. It does not need libpq. The crate's `docs/diesel-async.md` shows its use.
+//! - `zstd` compresses archives, and decompresses imports, whose file's name ends in `.zst`.
 //! - `async` adds `AsyncSessionStore`: the verbs as `async fn`, on any runtime.
 
 /// The README's code blocks as tests. One of them needs the feature.
@@ -56,6 +57,10 @@ struct Pages;
 #[cfg(all(doctest, feature = "diesel-async"))]
 #[doc = include_str!("../docs/diesel-async.md")]
 struct AsyncPage;
+/// Those of the page about retention.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/retention.md")]
+struct RetentionPage;
 
 pub use diesel;
 #[cfg(feature = "diesel-async")]

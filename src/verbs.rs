@@ -198,7 +198,9 @@ macro_rules! verbs {
             /// On SQLite, after 100 milliseconds of work it leaves the database idle for long enough that a connection
             /// waiting in SQLite's busy handler gets its turn, so other writers wait less than 250 milliseconds; on
             /// PostgreSQL it is in nobody's way. Each transaction checks again that its rows still match. A session's
-            /// record is deleted once it has no events left.
+            /// record is deleted once it has no events left. The crate's `docs/retention.md` describes the rules.
+            ///
+            /// With [`archive_to`](crate::PruneRequest::archive_to), it first exports what goes to a new file.
             ///
             /// If it is interrupted, what it deleted stays deleted; call it again to continue. On a connection inside
             /// your own transaction, it is part of that transaction: atomic and without pauses.
@@ -211,7 +213,11 @@ macro_rules! verbs {
             ///
             /// Any error from the database, such as a foreign key of yours that forbids a deletion, or a lock held for
             /// too long. If something was deleted before it, the error is
-            /// [`Error::Unfinished`](crate::Error::Unfinished) with a report of that.
+            /// [`Error::Unfinished`](crate::Error::Unfinished) with a report of that. For an archive that cannot be made,
+            /// [`Error::Io`](crate::Error::Io) (of the kind [`AlreadyExists`](std::io::ErrorKind::AlreadyExists) if the
+            /// file exists), [`Error::DiskFull`](crate::Error::DiskFull), [`Error::Decode`](crate::Error::Decode) if a
+            /// row cannot be exported, or [`Error::Unsupported`](crate::Error::Unsupported) if a name that ends in `.zst`
+            /// asks for the feature `zstd`; nothing was deleted then.
             steps prune(ref request: PruneRequest) -> PruneReport:
                 "let report = ", "&PruneRequest::new().max_events_per_session(10_000)", "assert_eq!(report.events, 0);";
 
@@ -297,8 +303,8 @@ macro_rules! documented {
         $($method)*
     };
     (import on $face:ident { $($method:tt)* }) => {
-        /// Imports what [`export`](Self::export) wrote, from a reader, or from an [`Import`](crate::Import) to report
-        /// progress. Each session is upserted as by [`update_session`] and [`insert_event`], so importing twice has the
+        /// Imports what [`export`](Self::export) wrote, from a reader, or from an [`Import`](crate::Import) to read a
+        /// file, report progress or keep what is there. Each session is upserted as by [`update_session`] and [`insert_event`], so importing twice has the
         /// same effect as importing once. Rows that are not in the import stay.
         ///
         /// Each session is read to its end before any of it is written, with no lock held: 2 MB of it is kept in
@@ -323,9 +329,13 @@ macro_rules! documented {
         $($method)*
     };
     (reclaim_space on $face:ident { $($method:tt)* }) => {
-        /// Returns unused space to the file system (SQLite's `VACUUM`).
+        /// Returns unused space to the file system.
         ///
-        /// `VACUUM` rewrites the whole database: it takes as long as copying the file, needs up to twice the file's
+        /// In a file that was created with
+        /// [`incremental_vacuum`](crate::SessionStoreBuilder::incremental_vacuum) it does so in small steps, with room
+        /// for other writers in between. Inside a transaction, these are part of it.
+        ///
+        /// In any other file it runs SQLite's `VACUUM`, which rewrites the whole database: it takes as long as copying the file, needs up to twice the file's
         /// size in free disk space, and blocks all other writers until it is done. You rarely need it: SQLite reuses
         /// free space, so a file that is pruned regularly stops growing.
         ///
@@ -336,7 +346,7 @@ macro_rules! documented {
         /// # Errors
         ///
         /// [`Error::Unsupported`](crate::Error::Unsupported) from a store on a server,
-        /// [`Error::Database`](crate::Error::Database) inside a transaction,
+        /// [`Error::Database`](crate::Error::Database) if `VACUUM` runs inside a transaction,
         /// [`Error::DiskFull`](crate::Error::DiskFull), [`Error::Busy`](crate::Error::Busy), and any other error from
         /// the database. No data is lost then.
         #[doc = example!($face, "", "reclaim_space", "", "")]

@@ -14,11 +14,12 @@ pub(crate) mod migrations;
 mod page_expressions;
 #[cfg(feature = "postgres-backend")]
 pub(crate) mod postgres;
-mod pruning;
+pub(crate) mod pruning;
 pub(crate) mod queries;
 pub(crate) mod rows;
 pub(crate) mod sqlite;
 pub(crate) mod statement;
+pub(crate) mod survey;
 
 #[cfg(feature = "diesel-async")]
 pub use self::migrations::migrate_async;
@@ -28,6 +29,8 @@ pub use self::page_expressions::{EventsOrder, EventsPredicate, SessionsOrder, Se
 pub use self::postgres::migrate::convert_jsonb;
 #[cfg(feature = "diesel-async")]
 pub use self::postgres::migrate::convert_jsonb_async;
+pub(crate) use self::sqlite::atomic_file::AtomicFile;
+pub(crate) use self::sqlite::disk::error as disk_error;
 pub(crate) use self::sqlite::overflow::{NumberedEvent, Overflow, is_too_big};
 
 use std::pin::pin;
@@ -36,6 +39,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use self::rows::{EventRow, SessionRow};
+use self::survey::PrunedSession;
 use crate::error::{Error, Result};
 use crate::model::event::{NewEvent, SessionEvent};
 use crate::model::json::Json;
@@ -140,10 +144,23 @@ pub(crate) trait Database: Sized {
         from_row: usize,
         began: Instant,
     ) -> Result<Deleted>;
-    /// What a prune would delete.
-    async fn dry_run(&mut self, request: &PruneRequest) -> Result<PruneReport>;
-    /// Returns unused space to the file system.
-    async fn reclaim_space(&mut self) -> Result<()>;
+    /// What a prune would delete, session by session.
+    async fn survey(&mut self, request: &PruneRequest) -> Result<Vec<PrunedSession>>;
+    /// Locks a session until the transaction ends, and returns whether it is still selected.
+    async fn is_selected(&mut self, request: &PruneRequest, session: &PrunedSession) -> Result<bool>;
+    /// Deletes the events of a session, which are in order, that are stored exactly like this. Returns how many.
+    async fn delete_unchanged(&mut self, session_id: &str, events: &[SessionEvent]) -> Result<u64>;
+    /// Ends the deletion of a session: deletes its record if that is stored exactly like this, and no events are left.
+    /// Returns whether it did.
+    async fn delete_emptied(&mut self, session_id: &str, record: Option<&SessionRecord>) -> Result<bool>;
+    /// Returns unused space to the file system, in one go.
+    async fn reclaim_at_once(&mut self) -> Result<()>;
+    /// How many pages can be returned to the file system one by one; `None` if that is only possible at once.
+    async fn reclaimable_pages(&mut self) -> Result<Option<u64>>;
+    /// Returns up to this many pages.
+    async fn reclaim_pages(&mut self, most: u64) -> Result<()>;
+    /// Gives the file its size after pages were returned.
+    async fn shrink_file(&mut self) -> Result<()>;
 
     async fn stats(&mut self) -> Result<Stats>;
     async fn session_stats(&mut self) -> Result<Vec<SessionStats>>;

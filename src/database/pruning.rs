@@ -17,12 +17,14 @@ const LOOK_TIME: Duration = Duration::from_millis(50);
 pub(crate) enum Rule {
     /// It was requested by id.
     Named,
-    /// It is older than a given time.
+    /// It is older than a given time, or has been inactive since then.
     Doomed,
     /// Its events are older than a given time, and it has no record.
     Orphans,
     /// It has too many events.
     Excess,
+    /// All sessions together are too large, and it has been inactive for longest.
+    Size,
 }
 
 impl Rule {
@@ -32,7 +34,8 @@ impl Rule {
         if !request.sessions.is_empty() {
             rules.push(Self::Named);
         }
-        if request.destroyed_before.is_some() || request.created_before.is_some() {
+        let PruneRequest { destroyed_before, created_before, inactive_before, .. } = request;
+        if [destroyed_before, created_before, inactive_before].into_iter().any(Option::is_some) {
             rules.push(Self::Doomed);
         }
         if request.orphans_before.is_some() {
@@ -41,7 +44,15 @@ impl Rule {
         if request.max_events_per_session.is_some() {
             rules.push(Self::Excess);
         }
+        if request.max_total_bytes.is_some() {
+            rules.push(Self::Size);
+        }
         rules
+    }
+
+    /// Whether it selects whole sessions.
+    pub(crate) fn is_whole(self) -> bool {
+        matches!(self, Self::Named | Self::Doomed | Self::Size)
     }
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod cursor;
 pub(crate) mod event;
 pub(crate) mod json;
 pub(crate) mod json_error;
+pub(crate) mod lines_file;
 pub(crate) mod listing;
 pub(crate) mod optional_text;
 pub(crate) mod page;

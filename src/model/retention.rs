@@ -1,5 +1,6 @@
 //! What a prune should delete.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -31,8 +32,11 @@ pub struct PruneRequest {
     pub(crate) sessions: Vec<String>,
     pub(crate) destroyed_before: Option<i64>,
     pub(crate) created_before: Option<i64>,
+    pub(crate) inactive_before: Option<i64>,
     pub(crate) max_events_per_session: Option<u32>,
     pub(crate) orphans_before: Option<i64>,
+    pub(crate) max_total_bytes: Option<u64>,
+    pub(crate) archive: Option<PathBuf>,
     dry_run: bool,
     reclaim_space: bool,
 }
@@ -85,6 +89,38 @@ impl PruneRequest {
         self
     }
 
+    /// Deletes sessions whose last activity was before this time, with their events, whether they have ended or not, with
+    /// or without a record. The last activity is the `created_at` of the last event, or the record's `created_at` or
+    /// `destroyed_at` if that is later.
+    ///
+    /// A session that becomes active while the prune is running stays, with the events that it still has.
+    ///
+    /// ```
+    /// # use agent_session_store::PruneRequest;
+    /// let request = PruneRequest::new().inactive_before(chrono::DateTime::UNIX_EPOCH);
+    /// ```
+    pub fn inactive_before(mut self, time: DateTime<Utc>) -> Self {
+        self.inactive_before = Some(time.timestamp_millis());
+        self
+    }
+
+    /// Deletes whole sessions until the payloads of all events together take no more than this many bytes, as
+    /// [`session_stats`](crate::SessionPersistDriver::session_stats) counts them: those whose last activity is longest
+    /// ago go first, ended or not. For the last activity, see [`inactive_before`](Self::inactive_before).
+    ///
+    /// This rule comes last: it counts what the others leave. Sessions without events weigh nothing and stay. A session
+    /// that becomes active while the prune is running stays, and the total may then be larger until the next prune. The
+    /// database is larger than its payloads; see the crate's `docs/retention.md`.
+    ///
+    /// ```
+    /// # use agent_session_store::PruneRequest;
+    /// let request = PruneRequest::new().max_total_bytes(2_000_000_000);
+    /// ```
+    pub fn max_total_bytes(mut self, bytes: u64) -> Self {
+        self.max_total_bytes = Some(bytes);
+        self
+    }
+
     /// Deletes the oldest events of each session that has more than this many, until it has this many.
     ///
     /// ```
@@ -107,6 +143,33 @@ impl PruneRequest {
         self
     }
 
+    /// Exports what the rules select to a new file before anything is deleted, and then deletes what is in the file: a
+    /// row that was changed meanwhile stays. [`import`](crate::SessionPersistDriver::import) restores it, from
+    /// [`Import::from_path`](crate::Import::from_path). If its name ends in `.zst`, the file is compressed (feature
+    /// `zstd`).
+    ///
+    /// The file is never overwritten: one that exists is an error, and nothing is deleted. It gets its name once it is
+    /// complete, on disk, and has been read back. On Unix, it is private to its owner. If nothing is selected, there is
+    /// no file; a [`dry_run`](Self::dry_run) writes none either.
+    ///
+    /// ```
+    /// # use agent_session_store::{Import, Json, PruneRequest, Sender, SessionEvent, SessionStore};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("archive.jsonl");
+    /// # let store = SessionStore::open_in_memory()?;
+    /// # let time = chrono::DateTime::UNIX_EPOCH;
+    /// # store.insert_event(&SessionEvent::new("e", 1, "session-1", time, "c", Sender::Agent, Json::parse("{}")?))?;
+    /// store.prune(&PruneRequest::new().session("session-1").archive_to(&path))?;
+    /// // To get it back:
+    /// store.import(Import::from_path(&path)?)?;
+    /// # assert_eq!(store.stats()?.events, 1);
+    /// # Ok::<(), agent_session_store::Error>(())
+    /// ```
+    pub fn archive_to(mut self, path: impl Into<PathBuf>) -> Self {
+        self.archive = Some(path.into());
+        self
+    }
+
     /// Only reports what would be deleted.
     ///
     /// ```
@@ -119,7 +182,8 @@ impl PruneRequest {
     }
 
     /// Returns the freed space to the file system afterwards, like
-    /// [`reclaim_space`](crate::FileMaintenance::reclaim_space) and at the same cost.
+    /// [`reclaim_space`](crate::FileMaintenance::reclaim_space) and at the same cost. On PostgreSQL it makes the space
+    /// usable again (`VACUUM`).
     ///
     /// ```
     /// # use agent_session_store::PruneRequest;

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::io::BufRead;
+use std::path::Path;
 
+use super::lines_file::LinesFormat;
 use super::report::Progress;
 use super::request::ListSessionsRequest;
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 /// Which sessions to export.
 ///
@@ -198,6 +200,7 @@ impl fmt::Debug for Export<'_> {
 pub struct Import<'a, R> {
     pub(crate) reader: R,
     pub(crate) progress: Option<ProgressCallback<'a>>,
+    pub(crate) keep_existing: bool,
 }
 
 impl<'a, R> Import<'a, R> {
@@ -208,7 +211,7 @@ impl<'a, R> Import<'a, R> {
     /// let import = Import::new(std::io::empty());
     /// ```
     pub fn new(reader: R) -> Self {
-        Self { reader, progress: None }
+        Self { reader, progress: None, keep_existing: false }
     }
 
     /// Calls `callback` after every session and every 1,000 events, once they are committed. No lock is held then.
@@ -219,6 +222,41 @@ impl<'a, R> Import<'a, R> {
     /// ```
     pub fn progress(self, callback: impl FnMut(Progress) + Send + 'a) -> Self {
         Self { progress: Some(Box::new(callback)), ..self }
+    }
+
+    /// Adds only what is missing: a record or an event whose id is taken stays as it is. Use it to restore an archive next
+    /// to what has changed since.
+    ///
+    /// ```
+    /// # use agent_session_store::Import;
+    /// let import = Import::new(std::io::empty()).keep_existing();
+    /// ```
+    pub fn keep_existing(self) -> Self {
+        Self { keep_existing: true, ..self }
+    }
+}
+
+impl Import<'_, Box<dyn BufRead + Send>> {
+    /// Creates an import of a file: an export, or an archive of [`PruneRequest::archive_to`](crate::PruneRequest::archive_to). If its
+    /// name ends in `.zst`, it is decompressed (feature `zstd`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`](crate::Error::Io) if the file cannot be opened, and
+    /// [`Error::Unsupported`](crate::Error::Unsupported) for a compressed file without the feature.
+    ///
+    /// ```
+    /// # use agent_session_store::{Import, Selection, SessionStore};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("sessions.jsonl");
+    /// let store = SessionStore::open_in_memory()?;
+    /// store.export(std::fs::File::create(&path)?, Selection::all())?;
+    /// store.import(Import::from_path(&path)?)?;
+    /// # Ok::<(), agent_session_store::Error>(())
+    /// ```
+    pub fn from_path(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        Ok(Self::new(LinesFormat::of(path)?.read(path)?))
     }
 }
 
@@ -235,6 +273,16 @@ impl<R> Import<'_, R> {
     /// ```
     pub fn reader(&mut self) -> &mut R {
         &mut self.reader
+    }
+
+    /// Whether rows that exist stay as they are.
+    ///
+    /// ```
+    /// # use agent_session_store::Import;
+    /// assert!(!Import::new(std::io::empty()).keeps_existing());
+    /// ```
+    pub fn keeps_existing(&self) -> bool {
+        self.keep_existing
     }
 
     /// Reports how much has been stored.

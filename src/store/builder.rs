@@ -170,6 +170,49 @@ impl<S> SessionStoreBuilder<S> {
         self
     }
 
+    /// Whether a new file is made for returning unused space in small steps: SQLite's `auto_vacuum = INCREMENTAL`.
+    /// Default: `false`. On such a file, [`reclaim_space`](SessionStore::reclaim_space) lets others write in between, on
+    /// others it rewrites the file at once (`VACUUM`). It costs one page in about eight hundred, and a little time at
+    /// every write that needs a new page. A file that exists stays as it is; nothing is returned before you ask for it.
+    ///
+    /// ```
+    /// # use agent_session_store::SessionStore;
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("sessions.db");
+    /// let store = SessionStore::builder().incremental_vacuum(true).open(path)?;
+    /// store.reclaim_space()?;
+    /// # Ok::<(), agent_session_store::Error>(())
+    /// ```
+    pub fn incremental_vacuum(mut self, incremental: bool) -> Self {
+        self.0.incremental_vacuum = incremental;
+        self
+    }
+
+    /// Opens a database file and [migrates](crate::migrate) it if necessary. A relative path is resolved against the
+    /// current working directory, once.
+    ///
+    /// The path is taken literally, with two exceptions. `":memory:"` opens a database
+    /// [in memory](Self::open_in_memory), as in SQLite. A path that begins with `file:`, which SQLite would read as a URI,
+    /// is refused: use [`read_only`](Self::read_only) and [`create`](Self::create) instead of URI parameters. To open
+    /// files with such names, write `"./:memory:"` and `"./file:x"`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Open`](crate::Error::Open), also if the path is not a file (a folder, a named pipe, a device) or is
+    /// left over from a killed [`backup_to`](SessionStore::backup_to); [`Error::Busy`](crate::Error::Busy); and the
+    /// errors of [`migrate`](crate::migrate).
+    ///
+    /// ```
+    /// # use agent_session_store::SessionStore;
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("sessions.db");
+    /// let store = SessionStore::builder().open(path)?;
+    /// # Ok::<(), agent_session_store::Error>(())
+    /// ```
+    pub fn open(self, path: impl AsRef<Path>) -> Result<SessionStore> {
+        Engine::open(path.as_ref(), self.0).map(SessionStore::over)
+    }
+
     /// The PostgreSQL schema with the tables, created if it does not exist. Default: the one that the server's
     /// `search_path` says, usually `public`. A store uses this schema and no other, so tenants with a schema each are
     /// kept apart. A file has no schemas.

@@ -21,6 +21,11 @@ pub(crate) trait Access {
     /// Reads, without the write lock.
     async fn read<T>(&mut self, work: impl AsyncFnOnce(&mut Self::Database) -> Result<T>) -> Result<T>;
 
+    /// The same for work that may take long.
+    async fn read_aside<T>(&mut self, work: impl AsyncFnOnce(&mut Self::Database) -> Result<T>) -> Result<T> {
+        self.read(work).await
+    }
+
     async fn write<W: Writing<Self::Database>>(&mut self, work: W) -> Result<W::Answer>;
 
     /// Lets others write for this long.

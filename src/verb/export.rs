@@ -8,14 +8,17 @@ use super::events::list_events;
 use super::lines::{EVENTS_PER_CALL, Header, Line};
 use super::sessions::{get_session, list_sessions};
 use super::walk::Walk;
+use crate::database::pruning::Rule;
 use crate::database::rows::{EventRow, SessionRow};
+use crate::database::survey::PrunedSession;
 use crate::database::{Database, Lock};
 use crate::error::{Error, Result};
 use crate::model::event::SessionEvent;
 use crate::model::report::Progress;
 use crate::model::request::{ListEventsRequest, ListSessionsRequest};
+use crate::model::retention::PruneRequest;
 use crate::model::session::SessionRecord;
-use crate::model::transfer::{Export, Selected};
+use crate::model::transfer::{Export, Selected, Selection};
 
 /// How much an export reads at a time, so that large payloads do not blow up its memory.
 const PAGE_EVENTS: u32 = 1_000;
@@ -36,7 +39,7 @@ pub(crate) async fn export<D: Database, W: Write>(db: &mut D, writer: W, export:
             Selected::One(id) => {
                 let record = get_session(db, &id).await;
                 let record = exporter.readable(record)?.flatten();
-                exporter.session(db, &id, record).await?;
+                exporter.session(db, &id, record, |_| true).await?;
             }
             Selected::Matching(request) => exporter.sessions(db, request).await?,
         }
@@ -45,6 +48,40 @@ pub(crate) async fn export<D: Database, W: Write>(db: &mut D, writer: W, export:
         Ok(exporter.done)
     })
     .await
+}
+
+/// Writes what a prune deletes. Of a session that stays, only the events that go, without its record.
+pub(super) async fn export_pruned<D: Database, W: Write>(
+    db: &mut D,
+    writer: W,
+    request: &PruneRequest,
+    sessions: &[PrunedSession],
+) -> Result<Progress> {
+    let export = Export::of(Selection::all());
+    let mut exporter = Exporter { writer, text: Vec::new(), done: Progress::default(), export };
+    exporter.line(&Header::new())?;
+    for session in sessions {
+        let id = &*session.session_id;
+        let record = if session.loses_record() { db.session(id).await? } else { None };
+        let mut excess = session.excess;
+        let goes = |event: &SessionEvent| {
+            if session.rule.is_whole() {
+                return true;
+            }
+            let is_old = |before| event.created_at.timestamp_millis() < before;
+            if session.rule == Rule::Orphans && request.orphans_before.is_some_and(is_old) {
+                return true;
+            }
+            excess = match excess.checked_sub(1) {
+                Some(rest) => rest,
+                None => return false,
+            };
+            true
+        };
+        exporter.session(db, id, record, goes).await?;
+    }
+    exporter.hand_over()?;
+    Ok(exporter.done)
 }
 
 struct Exporter<'a, W> {
@@ -92,7 +129,7 @@ impl<W: Write> Exporter<'_, W> {
                 }
                 if let Some(session) = self.readable(session)? {
                     let id = session.id.clone();
-                    self.session(db, &id, Some(session)).await?;
+                    self.session(db, &id, Some(session), |_| true).await?;
                 }
             }
             let Some(request) = walk.request() else { break };
@@ -100,7 +137,7 @@ impl<W: Write> Exporter<'_, W> {
             walk.answer(answer);
         }
         for id in without_record {
-            self.session(db, &id, None).await?;
+            self.session(db, &id, None, |_| true).await?;
         }
         Ok(())
     }
@@ -123,12 +160,19 @@ impl<W: Write> Exporter<'_, W> {
                 record => record?.is_some(),
             };
             if !is_on_record {
-                self.session(db, &id, None).await?;
+                self.session(db, &id, None, |_| true).await?;
             }
         }
     }
 
-    async fn session<D: Database>(&mut self, db: &mut D, id: &str, record: Option<SessionRecord>) -> Result<()> {
+    /// With its record, all of its events must go.
+    async fn session<D: Database>(
+        &mut self,
+        db: &mut D,
+        id: &str,
+        record: Option<SessionRecord>,
+        mut goes: impl FnMut(&SessionEvent) -> bool,
+    ) -> Result<()> {
         let is_known = record.is_some();
         if let Some(record) = record {
             let events = if self.export.skips_undecodable() {
@@ -142,7 +186,7 @@ impl<W: Write> Exporter<'_, W> {
         let mut walk: Walk<_, SessionEvent> = Walk::new(events_of(id));
         loop {
             while let Some(event) = walk.pop() {
-                let Some(event) = self.readable(event)? else { continue };
+                let Some(event) = self.readable(event)?.filter(&mut goes) else { continue };
                 self.line(&Line::Event(EventRow::from(&event)))?;
                 self.done.events += 1;
                 if self.done.events.is_multiple_of(EVENTS_PER_CALL) {

@@ -56,6 +56,7 @@ struct Importer<'a, A, R> {
     /// How many rows make a group. It starts small, so that progress after a slow reader shows each session at once.
     group_size: usize,
     pace: Pace,
+    keeps_existing: bool,
     told: Told<'a>,
 }
 
@@ -103,6 +104,7 @@ impl<'a, A: Access, R: BufRead> Importer<'a, A, R> {
             group_began: Instant::now(),
             group_size: 1,
             pace,
+            keeps_existing: import.keep_existing,
             told: Told { done: Progress::default(), callback: import.progress },
         }
     }
@@ -188,7 +190,8 @@ impl<'a, A: Access, R: BufRead> Importer<'a, A, R> {
             self.group_began = Instant::now();
         }
         let all = session.events.take(usize::MAX, usize::MAX)?;
-        self.group.push(Part { record: session.record, events: all, is_last: true });
+        let keeps_existing = self.keeps_existing;
+        self.group.push(Part { record: session.record, events: all, is_last: true, keeps_existing });
         self.group_rows += events + 1;
         self.group_bytes += bytes;
         // A pause that is due anyway leaves time to read more.
@@ -208,8 +211,9 @@ impl<'a, A: Access, R: BufRead> Importer<'a, A, R> {
 
     /// Writes a session that is too large for one step, piece by piece.
     async fn write_long(&mut self, session: Session) -> Result<()> {
-        let Self { access, pace, told, .. } = self;
+        let Self { access, pace, told, keeps_existing, .. } = self;
         let Session { record, mut events } = session;
+        let keeps_existing = *keeps_existing;
         // Foreseeable errors are found before anything of the session is written.
         let session_id = events.session_id().to_owned();
         let mut from = IdsFrom::default();
@@ -221,11 +225,12 @@ impl<'a, A: Access, R: BufRead> Importer<'a, A, R> {
             access.read(async |db| check_ids(db, &session_id, &ids).await).await?;
         }
         let Some(db) = access.in_transaction() else {
-            return write_pieces(*access, record, events, pace, told).await;
+            return write_pieces(*access, record, events, keeps_existing, pace, told).await;
         };
         let before = told.done;
-        let written = db
-            .atomically(Lock::Write, async |db| write_pieces(&mut Direct::new(db)?, record, events, pace, told).await);
+        let written = db.atomically(Lock::Write, async |db| {
+            write_pieces(&mut Direct::new(db)?, record, events, keeps_existing, pace, told).await
+        });
         let written = written.await;
         if written.is_err() {
             told.done = before;
@@ -238,6 +243,7 @@ async fn write_pieces<A: Access>(
     access: &mut A,
     mut record: Option<(u64, SessionRecord)>,
     mut events: Spool,
+    keeps_existing: bool,
     pace: &mut Pace,
     told: &mut Told<'_>,
 ) -> Result<()> {
@@ -246,7 +252,7 @@ async fn write_pieces<A: Access>(
         let is_last = events.is_empty();
         // The record comes last, so that the session is listed only once it is complete.
         let record = if is_last { record.take() } else { None };
-        write_parts(access, vec![Part { record, events: piece, is_last }], pace, told).await?;
+        write_parts(access, vec![Part { record, events: piece, is_last, keeps_existing }], pace, told).await?;
         if is_last {
             return Ok(());
         }

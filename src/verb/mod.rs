@@ -2,6 +2,7 @@
 
 mod access;
 mod append;
+mod archive;
 mod events;
 mod export;
 mod import;
@@ -9,6 +10,7 @@ mod inspect;
 mod lines;
 mod pace;
 mod prune;
+mod reclaim;
 mod restore;
 mod sessions;
 mod spool;
@@ -22,6 +24,7 @@ pub(crate) use self::export::export;
 pub(crate) use self::import::{import, import_in_steps};
 pub(crate) use self::inspect::{check, session_stats, stats};
 pub(crate) use self::prune::{prune, prune_in_steps};
+pub(crate) use self::reclaim::{reclaim_in_steps, reclaim_space};
 pub(crate) use self::sessions::{
     delete_session, destroy_session, fork_session, get_session, list_sessions, update_session,
 };

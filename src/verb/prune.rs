@@ -4,27 +4,33 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::access::{Access, Direct, Writing};
+use super::archive::archive_and_prune;
 use super::pace::Pace;
+use super::reclaim::reclaim_space;
 use super::step::{Next, Parts, Step, step};
 use crate::database::{Database, Lock};
 use crate::error::{Done, Error, Result};
+use crate::model::lines_file::LinesFormat;
 use crate::model::report::PruneReport;
 use crate::model::retention::{PruneRequest, STEP_ROWS, STEP_TIME};
 
 pub(crate) async fn prune<D: Database>(db: &mut D, request: &PruneRequest) -> Result<PruneReport> {
     if request.is_dry_run() {
-        return db.dry_run(request).await;
+        request.archive.as_deref().map(LinesFormat::of).transpose()?;
+        let mut report = PruneReport::default();
+        db.survey(request).await?.iter().for_each(|session| report += session.report());
+        return Ok(report);
     }
     if !db.is_in_transaction()? {
-        let reclaim = async |access: &mut Direct<'_, D>| access.read(async |db| db.reclaim_space().await).await;
+        let reclaim = async |access: &mut Direct<'_, D>| access.read(async |db| reclaim_space(db).await).await;
         return prune_in_steps(&mut Direct::new(db)?, request, reclaim).await;
     }
     // Nothing is final inside the caller's transaction, so there it is atomic.
     db.atomically(Lock::ReadWrite { session: None }, async |db| {
         let mut report = PruneReport::default();
-        take_steps(&mut Direct::new(db)?, request, Pace::new(false, STEP_ROWS), &mut report).await?;
+        prune_rows(&mut Direct::new(db)?, request, Pace::new(false, STEP_ROWS), &mut report).await?;
         if request.reclaims_space() {
-            db.reclaim_space().await?;
+            reclaim_space(db).await?;
         }
         Ok(report)
     })
@@ -38,7 +44,7 @@ pub(crate) async fn prune_in_steps<A: Access>(
     reclaim_space: impl AsyncFnOnce(&mut A) -> Result<()>,
 ) -> Result<PruneReport> {
     let mut report = PruneReport::default();
-    let mut result = take_steps(access, request, Pace::new(A::Database::WRITERS_WAIT, STEP_ROWS), &mut report).await;
+    let mut result = prune_rows(access, request, Pace::new(A::Database::WRITERS_WAIT, STEP_ROWS), &mut report).await;
     if result.is_ok() && request.reclaims_space() {
         result = reclaim_space(access).await;
     }
@@ -46,6 +52,18 @@ pub(crate) async fn prune_in_steps<A: Access>(
         Ok(()) => Ok(report),
         Err(source) if report == PruneReport::default() => Err(source),
         Err(source) => Err(Error::Unfinished { done: Done::Pruned(report), source: Box::new(source) }),
+    }
+}
+
+async fn prune_rows<A: Access>(
+    access: &mut A,
+    request: &PruneRequest,
+    pace: Pace,
+    report: &mut PruneReport,
+) -> Result<()> {
+    match &request.archive {
+        Some(path) => archive_and_prune(access, request, path, pace, report).await,
+        None => take_steps(access, request, pace, report).await,
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) struct Part {
     pub(super) events: Vec<(u64, SessionEvent)>,
     /// Whether this completes the session.
     pub(super) is_last: bool,
+    /// Whether rows that exist stay as they are.
+    pub(super) keeps_existing: bool,
 }
 
 /// A step: it writes parts starting with this one, each atomically, as many as fit this many rows, but at least one.
@@ -57,16 +59,19 @@ impl<D: Database> Parts<D> for RestoreStep {
 
 async fn restore_part<D: Database>(db: &mut D, part: &Part) -> Result<()> {
     if let Some((line, record)) = &part.record {
-        db.put_session(SessionRow::from(record)).await.map_err(|error| about_line(*line, error))?;
+        let row = SessionRow::from(record);
+        let stored = if part.keeps_existing { db.add_session(row).await.map(drop) } else { db.put_session(row).await };
+        stored.map_err(|error| about_line(*line, error))?;
     }
     // An error of many is no line's error.
     if D::PREFERS_MANY
+        && !part.keeps_existing
         && let Ok(true) = db.atomically(Lock::Write, async |db| at_once(db, &part.events).await).await
     {
         return Ok(());
     }
     for (line, event) in &part.events {
-        restore_event(db, event).await.map_err(|error| about_line(*line, error))?;
+        restore_event(db, event, part.keeps_existing).await.map_err(|error| about_line(*line, error))?;
     }
     Ok(())
 }
@@ -77,7 +82,7 @@ async fn at_once<D: Database>(db: &mut D, events: &[(u64, SessionEvent)]) -> Res
 }
 
 /// Like `insert_event`, but leaves an event of another session alone.
-async fn restore_event<D: Database>(db: &mut D, event: &SessionEvent) -> Result<()> {
+async fn restore_event<D: Database>(db: &mut D, event: &SessionEvent, keeps_existing: bool) -> Result<()> {
     if db.add_event(EventRow::from(event)).await? {
         return Ok(());
     }
@@ -86,7 +91,7 @@ async fn restore_event<D: Database>(db: &mut D, event: &SessionEvent) -> Result<
     if session_id != event.session_id {
         return Err(Error::EventIdTaken { id: event.id.clone(), session_id });
     }
-    db.put_event(EventRow::from(event)).await
+    if keeps_existing { Ok(()) } else { db.put_event(EventRow::from(event)).await }
 }
 
 /// An error in a line's data is that line's error; the state of the database is not.

@@ -26,6 +26,7 @@ pub mod process;
 pub mod random;
 pub mod records;
 pub mod reference;
+pub mod retention;
 pub mod rows;
 pub mod samples;
 pub mod steps;

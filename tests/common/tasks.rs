@@ -129,7 +129,10 @@ macro_rules! waiting {
                 let mut lines = Vec::new();
                 import.reader().read_to_end(&mut lines)?;
                 let (told, heard) = std::sync::mpsc::channel();
-                let on_a_thread = Import::new(Cursor::new(lines)).progress(move |done| told.send(done).unwrap());
+                let mut on_a_thread = Import::new(Cursor::new(lines)).progress(move |done| told.send(done).unwrap());
+                if import.keeps_existing() {
+                    on_a_thread = on_a_thread.keep_existing();
+                }
                 let imported = self.runtime.block_on(self.store.import(on_a_thread));
                 heard.into_iter().for_each(|done| import.report_progress(done));
                 imported

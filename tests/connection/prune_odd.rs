@@ -21,22 +21,31 @@ fn any_number() -> impl Strategy<Value = &'static str> {
 fn any_request() -> impl Strategy<Value = PruneRequest> {
     let rule = || prop::option::of(0..4_i64);
     let named = prop::collection::vec(prop::sample::select(vec!["a", "", "never"]), 0..3);
-    (rule(), rule(), rule(), rule(), named).prop_map(|(destroyed, created, orphans, most, named)| {
-        let mut request = named.into_iter().fold(PruneRequest::new(), PruneRequest::session);
-        if let Some(time) = destroyed {
-            request = request.destroyed_before(millis(time));
-        }
-        if let Some(time) = created {
-            request = request.created_before(millis(time));
-        }
-        if let Some(time) = orphans {
-            request = request.orphans_before(millis(time));
-        }
-        if let Some(most) = most {
-            request = request.max_events_per_session(most as u32);
-        }
-        request
-    })
+    let size = prop::option::of(0..60_u64);
+    (rule(), rule(), rule(), rule(), rule(), size, named).prop_map(
+        |(destroyed, created, inactive, orphans, most, size, named)| {
+            let mut request = named.into_iter().fold(PruneRequest::new(), PruneRequest::session);
+            if let Some(time) = destroyed {
+                request = request.destroyed_before(millis(time));
+            }
+            if let Some(time) = created {
+                request = request.created_before(millis(time));
+            }
+            if let Some(time) = inactive {
+                request = request.inactive_before(millis(time));
+            }
+            if let Some(size) = size {
+                request = request.max_total_bytes(size);
+            }
+            if let Some(time) = orphans {
+                request = request.orphans_before(millis(time));
+            }
+            if let Some(most) = most {
+                request = request.max_events_per_session(most as u32);
+            }
+            request
+        },
+    )
 }
 
 fn filled(sessions: &[(&str, &str, Option<&str>)], events: &[(&str, &str, &str, bool)]) -> TempDb {

@@ -30,6 +30,7 @@ mod on_open;
 mod plans;
 mod reference;
 mod refusal;
+mod retention;
 #[cfg(feature = "async")]
 mod scale;
 mod store_transaction;

@@ -37,4 +37,5 @@ mod processes;
 mod quota;
 mod read_only;
 mod read_only_traces;
+mod retention;
 mod transaction;

@@ -47,6 +47,7 @@ use super::link::Link;
 use super::queries::{self, DeleteEvents, EventById, SessionOfEvent, statements_in_common};
 use super::rows::{EventRow, SessionRow};
 use super::statement::{Dialect, postgres_statement};
+use super::survey::PrunedSession;
 use super::{Database, Deleted, Lock};
 use crate::database::fields::Record;
 use crate::error::{Error, Result};
@@ -54,7 +55,7 @@ use crate::model::event::{NewEvent, SessionEvent};
 use crate::model::json::Json;
 use crate::model::listing::Listing;
 use crate::model::page::ListPage;
-use crate::model::report::{CheckReport, PruneReport, SessionStats, Stats};
+use crate::model::report::{CheckReport, SessionStats, Stats};
 use crate::model::request::{EventFilter, SessionFilter};
 use crate::model::retention::PruneRequest;
 use crate::model::session::SessionRecord;
@@ -217,15 +218,39 @@ macro_rules! database {
                 prune::delete(self, request, finding).await
             }
 
-            async fn dry_run(&mut self, request: &PruneRequest) -> Result<PruneReport> {
-                prune::dry_run(self, request).await
+            async fn survey(&mut self, request: &PruneRequest) -> Result<Vec<PrunedSession>> {
+                prune::survey(self, request).await
             }
 
-            async fn reclaim_space(&mut self) -> Result<()> {
+            async fn is_selected(&mut self, request: &PruneRequest, session: &PrunedSession) -> Result<bool> {
+                prune::is_selected(self, request, session).await
+            }
+
+            async fn delete_unchanged(&mut self, session_id: &str, events: &[SessionEvent]) -> Result<u64> {
+                prune::delete_unchanged(self, session_id, events).await
+            }
+
+            async fn delete_emptied(&mut self, session_id: &str, record: Option<&SessionRecord>) -> Result<bool> {
+                prune::delete_emptied(self, session_id, record).await
+            }
+
+            async fn reclaim_at_once(&mut self) -> Result<()> {
                 // Each in its own message, since it must not run in a transaction.
                 for table in ["VACUUM events", "VACUUM sessions", "VACUUM event_heads"] {
                     self.batch(table).await?;
                 }
+                Ok(())
+            }
+
+            async fn reclaimable_pages(&mut self) -> Result<Option<u64>> {
+                Ok(None)
+            }
+
+            async fn reclaim_pages(&mut self, _: u64) -> Result<()> {
+                Ok(())
+            }
+
+            async fn shrink_file(&mut self) -> Result<()> {
                 Ok(())
             }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use diesel::SqliteConnection;
 
 use super::{backup, checkpoint, transaction};
-use crate::database::{Database, ready};
+use crate::database::ready;
 use crate::driver::{FileMaintenance, SessionPersistDriver, blocking_driver, is_read};
 use crate::error::Result;
 use crate::verb;
@@ -16,7 +16,7 @@ verbs!(blocking_driver! (SqliteConnection, run;));
 
 impl FileMaintenance for SqliteConnection {
     fn reclaim_space(&mut self) -> Result<()> {
-        transaction::checked(self, |conn| ready(Database::reclaim_space(conn)))
+        transaction::checked(self, |conn| ready(verb::reclaim_space(conn)))
     }
 
     fn checkpoint(&mut self) -> Result<CheckpointReport> {

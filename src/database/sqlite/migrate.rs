@@ -7,7 +7,7 @@ use diesel_migrations::MigrationHarness;
 
 use super::embedded::is_current;
 use super::waiting::{self, Schema};
-use super::{adopt, backup, disk, pragma, transaction};
+use super::{adopt, disk, pragma, transaction, unfinished};
 use crate::database::migrations::{MIGRATIONS, Migratable, migration_error};
 use crate::error::{Error, Result};
 
@@ -23,7 +23,7 @@ impl Migratable for SqliteConnection {
 
 pub(crate) fn migrate(conn: &mut SqliteConnection) -> Result<()> {
     // An unfinished backup may look like an empty database.
-    if pragma::file(conn).is_some_and(|file| backup::is_unfinished(&file)) {
+    if pragma::file(conn).is_some_and(|file| unfinished::is_unfinished(&file)) {
         let reason = "it is an unfinished backup".to_owned();
         return Err(Error::CannotMigrate { reason });
     }

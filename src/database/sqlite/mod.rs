@@ -1,6 +1,7 @@
 //! SQLite: the seam on a Diesel connection, and file maintenance.
 
 pub(crate) mod adopt;
+pub(crate) mod atomic_file;
 pub(crate) mod backup;
 mod check;
 pub(crate) mod checkpoint;
@@ -24,7 +25,9 @@ mod session_ids;
 mod statistics;
 mod stored;
 pub(crate) mod transaction;
+pub(crate) mod unfinished;
 pub(crate) mod uri;
+mod utf8_bytes;
 mod values;
 pub(crate) mod waiting;
 pub(crate) mod words;
@@ -47,13 +50,14 @@ use super::link::{Link, blocking_link};
 use super::queries::{self, DeleteEvents, EventById, SessionOfEvent, statements_in_common};
 use super::rows::{EventRow, SessionRow};
 use super::statement::{Dialect, sqlite_statement};
+use super::survey::PrunedSession;
 use super::{Database, Deleted, Lock, ready};
 use crate::error::{Error, Result};
 use crate::model::event::{NewEvent, SessionEvent};
 use crate::model::json::Json;
 use crate::model::listing::Listing;
 use crate::model::page::ListPage;
-use crate::model::report::{CheckReport, PruneReport, SessionStats, Stats};
+use crate::model::report::{CheckReport, SessionStats, Stats};
 use crate::model::request::{EventFilter, SessionFilter};
 use crate::model::retention::PruneRequest;
 use crate::model::session::SessionRecord;
@@ -192,13 +196,40 @@ impl Database for SqliteConnection {
         prune::delete(self, request, finding, from_row, began)
     }
 
-    async fn dry_run(&mut self, request: &PruneRequest) -> Result<PruneReport> {
-        prune::dry_run(self, request)
+    async fn survey(&mut self, request: &PruneRequest) -> Result<Vec<PrunedSession>> {
+        prune::survey(self, request)
     }
 
-    async fn reclaim_space(&mut self) -> Result<()> {
+    async fn is_selected(&mut self, request: &PruneRequest, session: &PrunedSession) -> Result<bool> {
+        prune::is_selected(self, request, session)
+    }
+
+    async fn delete_unchanged(&mut self, session_id: &str, events: &[SessionEvent]) -> Result<u64> {
+        prune::delete_unchanged(self, session_id, events)
+    }
+
+    async fn delete_emptied(&mut self, session_id: &str, record: Option<&SessionRecord>) -> Result<bool> {
+        prune::delete_emptied(self, session_id, record)
+    }
+
+    async fn reclaim_at_once(&mut self) -> Result<()> {
         self.batch_execute("VACUUM")?;
-        // With a write-ahead log, the file shrinks at the next checkpoint.
+        checkpoint::unasked(self)
+    }
+
+    async fn reclaimable_pages(&mut self) -> Result<Option<u64>> {
+        transaction::reading(self, |conn| {
+            let is_made_for_it = pragma::read(conn, "main.auto_vacuum")? == pragma::INCREMENTAL;
+            Ok(if is_made_for_it { Some(pragma::read(conn, "main.freelist_count")? as u64) } else { None })
+        })
+    }
+
+    async fn reclaim_pages(&mut self, most: u64) -> Result<()> {
+        Ok(self.batch_execute(&format!("PRAGMA main.incremental_vacuum({most})"))?)
+    }
+
+    /// With a write-ahead log, the file shrinks at the next checkpoint.
+    async fn shrink_file(&mut self) -> Result<()> {
         checkpoint::unasked(self)
     }
 

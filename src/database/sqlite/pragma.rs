@@ -6,6 +6,9 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Text};
 
+/// The value of `auto_vacuum` in a file whose unused pages can be returned one by one.
+pub(crate) const INCREMENTAL: i64 = 2;
+
 /// The value of a numeric pragma.
 pub(crate) fn read(conn: &mut SqliteConnection, name: &str) -> QueryResult<i64> {
     diesel::dsl::sql::<BigInt>(&format!("PRAGMA {name}")).get_result(conn)

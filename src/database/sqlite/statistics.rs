@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
-use diesel::sqlite::{Sqlite, SqliteType, SqliteValue};
+use diesel::sqlite::Sqlite;
 
 use super::exact;
 use super::pragma;
 use super::stored::Stored;
 use super::transaction;
+use super::utf8_bytes::Utf8Bytes;
 use crate::database::columns::{Column, StoredText};
 use crate::database::statement::Dialect;
 use crate::error::Result;
@@ -91,21 +91,4 @@ fn session_stats_by_hand(conn: &mut SqliteConnection) -> Result<Vec<SessionStats
         }
         Ok(found.into_values().collect())
     })
-}
-
-/// The bytes of a value in UTF-8.
-#[derive(FromSqlRow)]
-struct Utf8Bytes(i64);
-
-impl FromSql<Text, Sqlite> for Utf8Bytes {
-    fn from_sql(mut value: SqliteValue<'_, '_, '_>) -> deserialize::Result<Self> {
-        // Once read as text, the bytes are UTF-8.
-        let text = value.read_text().len();
-        let bytes = if let Some(SqliteType::Text | SqliteType::Binary) = value.value_type() {
-            value.read_blob().len()
-        } else {
-            text
-        };
-        Ok(Self(bytes as i64))
-    }
 }

@@ -1,17 +1,24 @@
 //! What a prune deletes: it finds rows without a lock, a bounded number at a time, and then deletes them by session and
 //! id.
 
+mod activity;
+mod archived;
 mod search;
+mod survey;
 
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Nullable, Text};
 
+use self::activity::{hold_record, is_doomed, last_activity};
+pub(super) use self::archived::{delete_emptied, delete_unchanged, is_selected};
+pub(super) use self::survey::survey;
+use super::heads;
 use super::pg_link::PgLink;
-use super::{heads, transaction};
+use crate::database::Deleted;
 use crate::database::pruning::{self, Rule};
 use crate::database::queries::HasRecord;
 use crate::database::statement::postgres_statement;
-use crate::database::{Deleted, Lock};
+use crate::database::survey::LastActivity;
 use crate::error::Result;
 use crate::model::report::PruneReport;
 use crate::model::retention::{PruneRequest, STEP_ROWS};
@@ -30,14 +37,8 @@ pub(crate) struct Finding {
     places: Vec<EventPlace>,
     /// Whether nothing to delete followed.
     is_last: bool,
-}
-
-postgres_statement! {
-    /// Waits for whoever is changing the record, and keeps it as it is until the transaction ends.
-    IsDoomed { id: &'a str, destroyed_before: Option<i64>, created_before: Option<i64> } -> Bool,
-    "SELECT true FROM sessions WHERE id = " { id as Text }
-    " AND (destroyed_at < " { destroyed_before as Nullable<BigInt> }
-    " OR created_at < " { created_before as Nullable<BigInt> } ") FOR UPDATE"
+    /// The session's last activity, if that is why it goes.
+    activity: Option<LastActivity>,
 }
 
 postgres_statement! {
@@ -58,13 +59,6 @@ postgres_statement! {
     " AND NOT EXISTS (SELECT 1 FROM events WHERE session_id = " { id as Text } ")"
 }
 
-/// Whether an age rule selects the session as it is now.
-async fn is_doomed<C: PgLink>(conn: &mut C, request: &PruneRequest, id: &str) -> Result<bool> {
-    let &PruneRequest { destroyed_before, created_before, .. } = request;
-    let found: Option<bool> = conn.row(IsDoomed { id, destroyed_before, created_before }).await?;
-    Ok(found.is_some())
-}
-
 /// Deletes events, which are in order, if they are as old as required.
 async fn delete_places<C: PgLink>(
     conn: &mut C,
@@ -83,25 +77,38 @@ pub(super) async fn delete<C: PgLink>(conn: &mut C, request: &PruneRequest, find
     let mut report = PruneReport::default();
     let session_id = &*finding.session_id;
     // In the order in which a deletion of the whole session takes its locks.
-    heads::hold(conn, session_id).await?;
+    let is_by_activity = finding.rule == Rule::Size || request.inactive_before.is_some();
+    if is_by_activity {
+        // Also if nothing was ever appended: an append from now on would be activity.
+        heads::lock(conn, session_id).await?;
+    } else {
+        heads::hold(conn, session_id).await?;
+    }
     // The session may have changed since it was found.
     let is_hit = match finding.rule {
         Rule::Named | Rule::Excess => true,
         Rule::Doomed => is_doomed(conn, request, session_id).await?,
         Rule::Orphans => !conn.one::<bool, _>(HasRecord { session_id }).await?,
+        Rule::Size => {
+            hold_record(conn, session_id).await?;
+            last_activity(conn, session_id).await? == finding.activity
+        }
     };
     if !is_hit {
+        if is_by_activity {
+            heads::drop_if_empty(conn, session_id)?;
+        }
         return Ok(Deleted { report, next_row: None });
     }
     let before = request.orphans_before.filter(|_| finding.rule == Rule::Orphans);
     report.events += delete_places(conn, session_id, &finding.places, before).await?;
-    let is_whole = finding.is_last && matches!(finding.rule, Rule::Named | Rule::Doomed);
+    let is_whole = finding.is_last && finding.rule.is_whole();
     if is_whole {
         // Events that were appended meanwhile, up to one step of them.
         let newcomers = search::first_places(conn, session_id, STEP_ROWS).await?;
         report.events += delete_places(conn, session_id, &newcomers, None).await?;
         // Triggers on its events may have changed it.
-        if finding.rule == Rule::Named || is_doomed(conn, request, session_id).await? {
+        if finding.rule != Rule::Doomed || is_doomed(conn, request, session_id).await? {
             report.sessions += conn.run(DeleteEmptySession { id: session_id }).await? as u64;
         }
     }
@@ -109,37 +116,4 @@ pub(super) async fn delete<C: PgLink>(conn: &mut C, request: &PruneRequest, find
         heads::drop_if_empty(conn, session_id).await?;
     }
     Ok(Deleted { report, next_row: None })
-}
-
-#[derive(QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    sessions: i64,
-    #[diesel(sql_type = BigInt)]
-    events: i64,
-}
-
-/// What a prune would delete. A row taken by one rule is not counted for the next, so each row counts once.
-pub(super) async fn dry_run<C: PgLink>(conn: &mut C, request: &PruneRequest) -> Result<PruneReport> {
-    transaction::run(conn, Lock::Snapshot, async |conn| {
-        let doomed = "(s.id = ANY ($1) OR coalesce(s.destroyed_at < $2, false) OR coalesce(s.created_at < $3, false))";
-        let count = diesel::sql_query(format!(
-            "WITH held AS (SELECT e.session_id, count(*) AS events, \
-                 e.session_id = ANY ($1) OR EXISTS (SELECT 1 FROM sessions AS s WHERE s.id = e.session_id AND {doomed}) AS goes, \
-                 count(*) FILTER (WHERE e.created_at < $4 \
-                     AND NOT EXISTS (SELECT 1 FROM sessions AS s WHERE s.id = e.session_id)) AS orphans \
-                 FROM events AS e GROUP BY e.session_id) \
-             SELECT (SELECT count(*) FROM sessions AS s WHERE {doomed}) AS sessions, \
-                 coalesce((SELECT sum(CASE WHEN goes THEN events \
-                     ELSE orphans + greatest(coalesce(events - orphans - $5, 0), 0) END) FROM held), 0)::bigint AS events"
-        ))
-        .bind::<Array<Text>, _>(&request.sessions)
-        .bind::<Nullable<BigInt>, _>(request.destroyed_before)
-        .bind::<Nullable<BigInt>, _>(request.created_before)
-        .bind::<Nullable<BigInt>, _>(request.orphans_before)
-        .bind::<Nullable<BigInt>, _>(request.max_events_per_session.map(i64::from));
-        let count: Count = conn.one(count).await?;
-        Ok(PruneReport { sessions: count.sessions as u64, events: count.events as u64 })
-    })
-    .await
 }

@@ -5,11 +5,14 @@ use std::collections::VecDeque;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
+use super::activity::{LAST, is_inactive};
+use super::survey::weights;
 use super::{EventPlace, Finding};
 use crate::database::postgres::pg_link::PgLink;
 use crate::database::postgres::session_ids;
 use crate::database::pruning::{Rule, Stage};
 use crate::database::statement::postgres_statement;
+use crate::database::survey::{LastActivity, least_active};
 use crate::error::Result;
 use crate::model::retention::{PruneRequest, STEP_ROWS};
 
@@ -17,8 +20,8 @@ use crate::model::retention::{PruneRequest, STEP_ROWS};
 pub(crate) struct RuleStage {
     rule: Rule,
     rest: Rest,
-    /// Sessions that were found but not examined yet.
-    sessions: VecDeque<String>,
+    /// Sessions that were found but not examined yet, with their last activity if that is why they go.
+    sessions: VecDeque<(String, Option<LastActivity>)>,
     session: Option<Visited>,
 }
 
@@ -34,21 +37,29 @@ enum Rest {
 /// The session being examined.
 struct Visited {
     id: String,
+    activity: Option<LastActivity>,
     after: Option<EventPlace>,
     upto: Option<EventPlace>,
 }
 
 postgres_statement! {
-    DoomedFrom { first: &'a str, destroyed_before: Option<i64>, created_before: Option<i64> } -> Text,
+    DoomedFrom { first: &'a str, destroyed_before: Option<i64>, created_before: Option<i64>, inactive_before: Option<i64> } -> Text,
     "SELECT id FROM sessions WHERE id >= " { first as Text } " AND (destroyed_at < "
     { destroyed_before as Nullable<BigInt> } " OR created_at < " { created_before as Nullable<BigInt> }
-    ") ORDER BY id LIMIT 1000"
+    " OR CASE WHEN created_at < " { inactive_before as Nullable<BigInt> }
+    " THEN coalesce(destroyed_at < " { inactive_before as Nullable<BigInt> }
+    ", true) AND NOT coalesce((SELECT e.created_at >= " { inactive_before as Nullable<BigInt> }
+    " FROM events AS e WHERE e.session_id = sessions.id " [LAST] "), false) END) ORDER BY id LIMIT 1000"
 }
 
 postgres_statement! {
-    DoomedAfter { after: &'a str, destroyed_before: Option<i64>, created_before: Option<i64> } -> Text,
-    "SELECT id FROM sessions WHERE id > " { after as Text } " AND (destroyed_at < " { destroyed_before as Nullable<BigInt> }
-    " OR created_at < " { created_before as Nullable<BigInt> } ") ORDER BY id LIMIT 1000"
+    DoomedAfter { after: &'a str, destroyed_before: Option<i64>, created_before: Option<i64>, inactive_before: Option<i64> } -> Text,
+    "SELECT id FROM sessions WHERE id > " { after as Text } " AND (destroyed_at < "
+    { destroyed_before as Nullable<BigInt> } " OR created_at < " { created_before as Nullable<BigInt> }
+    " OR CASE WHEN created_at < " { inactive_before as Nullable<BigInt> }
+    " THEN coalesce(destroyed_at < " { inactive_before as Nullable<BigInt> }
+    ", true) AND NOT coalesce((SELECT e.created_at >= " { inactive_before as Nullable<BigInt> }
+    " FROM events AS e WHERE e.session_id = sessions.id " [LAST] "), false) END) ORDER BY id LIMIT 1000"
 }
 
 postgres_statement! {
@@ -85,15 +96,20 @@ pub(super) async fn first_places<C: PgLink>(
 impl<C: PgLink> Stage<C> for RuleStage {
     type Finding = Finding;
 
-    async fn new(_: &mut C, request: &PruneRequest, rule: Rule) -> Result<Self> {
+    async fn new(conn: &mut C, request: &PruneRequest, rule: Rule) -> Result<Self> {
         let mut sessions = VecDeque::new();
         let rest = match rule {
             Rule::Named => {
-                sessions.extend(request.sessions.iter().cloned());
+                sessions.extend(request.sessions.iter().map(|id| (id.clone(), None)));
                 Rest::Nothing
             }
             Rule::Doomed => Rest::Records(None),
             Rule::Orphans | Rule::Excess => Rest::Ids(None),
+            Rule::Size => {
+                let going = least_active(weights(conn, None, None)?, request.max_total_bytes.unwrap_or(u64::MAX));
+                sessions.extend(going.into_iter().map(|weight| (weight.session_id, Some(weight.activity))));
+                Rest::Nothing
+            }
         };
         Ok(Self { rule, rest, sessions, session: None })
     }
@@ -102,19 +118,32 @@ impl<C: PgLink> Stage<C> for RuleStage {
         match &mut self.rest {
             Rest::Nothing => return Ok(false),
             Rest::Records(after) => {
-                let &PruneRequest { destroyed_before, created_before, .. } = request;
+                let &PruneRequest { destroyed_before, created_before, inactive_before, .. } = request;
                 let ids: Vec<String> = match after.as_deref() {
-                    None => conn.rows(DoomedFrom { first: "", destroyed_before, created_before }).await?,
-                    Some(after) => conn.rows(DoomedAfter { after, destroyed_before, created_before }).await?,
+                    None => {
+                        conn.rows(DoomedFrom { first: "", destroyed_before, created_before, inactive_before }).await?
+                    }
+                    Some(after) => {
+                        conn.rows(DoomedAfter { after, destroyed_before, created_before, inactive_before }).await?
+                    }
                 };
-                self.rest = ids.last().map_or(Rest::Nothing, |last| Rest::Records(Some(last.clone())));
-                self.sessions.extend(ids);
+                self.rest = match ids.last() {
+                    Some(last) => Rest::Records(Some(last.clone())),
+                    // Those without a record; only inactivity selects them.
+                    None if inactive_before.is_some() => Rest::Ids(None),
+                    None => Rest::Nothing,
+                };
+                self.sessions.extend(ids.into_iter().map(|id| (id, None)));
             }
             Rest::Ids(after) => {
                 let ids = session_ids::after(conn, after.as_deref()).await?;
                 self.rest = ids.last().map_or(Rest::Nothing, |(last, _)| Rest::Ids(Some(last.clone())));
                 let is_hit = |has_record: bool| self.rule == Rule::Excess || !has_record;
-                self.sessions.extend(ids.into_iter().filter(|(_, has_record)| is_hit(*has_record)).map(|(id, _)| id));
+                for (id, _) in ids.into_iter().filter(|(_, has_record)| is_hit(*has_record)) {
+                    if self.rule != Rule::Doomed || is_inactive(conn, request, &id)? {
+                        self.sessions.push_back((id, None));
+                    }
+                }
             }
         }
         Ok(true)
@@ -124,7 +153,7 @@ impl<C: PgLink> Stage<C> for RuleStage {
         if self.session.is_some() {
             return Ok(true);
         }
-        while let Some(id) = self.sessions.pop_front() {
+        while let Some((id, activity)) = self.sessions.pop_front() {
             let upto = match (self.rule, request.max_events_per_session) {
                 (Rule::Excess, Some(most)) => {
                     // Events appended meanwhile do not move it.
@@ -134,14 +163,14 @@ impl<C: PgLink> Stage<C> for RuleStage {
                 }
                 _ => None,
             };
-            self.session = Some(Visited { id, after: None, upto });
+            self.session = Some(Visited { id, activity, after: None, upto });
             return Ok(true);
         }
         Ok(false)
     }
 
     async fn look(&mut self, conn: &mut C, request: &PruneRequest, rows: usize) -> Result<Option<Finding>> {
-        let Some(Visited { id, after, upto }) = self.session.take() else { return Ok(None) };
+        let Some(Visited { id, activity, after, upto }) = self.session.take() else { return Ok(None) };
         let rows = rows.min(STEP_ROWS);
         let is_by_age = self.rule == Rule::Orphans;
         let (session_id, before, most) = (&*id, request.orphans_before.filter(|_| is_by_age), rows as i64);
@@ -162,12 +191,13 @@ impl<C: PgLink> Stage<C> for RuleStage {
             }
             after = Some((index, id));
         }
-        let session_id = id.clone();
+        let (session_id, reason) = (id.clone(), activity.clone());
         if !is_last {
-            self.session = Some(Visited { id, after, upto });
+            self.session = Some(Visited { id, activity, after, upto });
         }
         let is_nothing = found.is_empty() && matches!(self.rule, Rule::Orphans | Rule::Excess);
-        Ok(Some(Finding { session_id, rule: self.rule, places: found, is_last }).filter(|_| !is_nothing))
+        Ok(Some(Finding { session_id, rule: self.rule, places: found, is_last, activity: reason })
+            .filter(|_| !is_nothing))
     }
 
     fn events(finding: &Finding) -> usize {

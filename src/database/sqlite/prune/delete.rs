@@ -5,8 +5,9 @@ use std::time::Instant;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 
+use super::activity::{is_doomed, last_activity};
 use super::places::{EventPlace, places};
-use super::{Finding, Rule, is_doomed};
+use super::{Finding, Rule};
 use crate::database::Deleted;
 use crate::database::queries::HasRecord;
 use crate::database::statement::sqlite_statement;
@@ -26,8 +27,13 @@ sqlite_statement! {
 }
 
 sqlite_statement! {
+    pub(super) DeleteEventById { id: &'a str, session_id: &'a str },
+    "DELETE FROM " events " WHERE id = " { id as Text } " AND session_id = " { session_id as Text }
+}
+
+sqlite_statement! {
     /// Not while it has events: a trigger may keep them, or others may keep writing.
-    DeleteEmptySession { id: &'a str },
+    pub(super) DeleteEmptySession { id: &'a str },
     "DELETE FROM " sessions " WHERE id = " { id as Text }
     " AND NOT EXISTS (SELECT 1 FROM main.events WHERE session_id = sessions.id)"
 }
@@ -47,6 +53,7 @@ pub(in crate::database::sqlite) fn delete(
         Rule::Named | Rule::Excess => true,
         Rule::Doomed => is_doomed(conn, request, session_id)?,
         Rule::Orphans => !HasRecord { session_id }.get_result::<bool>(conn)?,
+        Rule::Size => last_activity(conn, session_id)? == finding.activity,
     };
     if !is_hit {
         return Ok(Deleted { report, next_row: None });
@@ -60,13 +67,13 @@ pub(in crate::database::sqlite) fn delete(
             _ => DeleteEvent { rowid, session_id }.execute(conn)?,
         } as u64;
     }
-    let is_whole = finding.is_last && matches!(finding.rule, Rule::Named | Rule::Doomed);
+    let is_whole = finding.is_last && finding.rule.is_whole();
     if is_whole {
         for rowid in newcomers(conn, session_id, finding.after.as_ref())? {
             report.events += DeleteEvent { rowid, session_id }.execute(conn)? as u64;
         }
         // Triggers on its events may have changed it.
-        if finding.rule == Rule::Named || is_doomed(conn, request, session_id)? {
+        if finding.rule != Rule::Doomed || is_doomed(conn, request, session_id)? {
             report.sessions += DeleteEmptySession { id: session_id }.execute(conn)? as u64;
         }
     }

@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
 use crate::database::sqlite::stored::Stored;
+use crate::database::sqlite::utf8_bytes::Utf8Bytes;
 use crate::database::sqlite::values::Number;
 use crate::database::statement::sqlite_statement;
 
@@ -30,6 +31,7 @@ impl EventPlace {
 }
 
 type FoundPlace = (i64, Stored, Stored);
+type WeighedPlace = (i64, Stored, Stored, Option<Utf8Bytes>);
 type AgedPlace = (i64, Stored, Stored, Option<bool>);
 
 sqlite_statement! {
@@ -60,6 +62,18 @@ sqlite_statement! {
 sqlite_statement! {
     AgedPlacesFrom { session_id: &'a str, before: i64, index: Number } -> (BigInt, BigInt, BigInt, Nullable<Bool>),
     "SELECT rowid, event_index, id, created_at < " { before as BigInt } " FROM " events
+    " WHERE session_id = " { session_id as Text } " AND event_index >= " { index } " ORDER BY event_index, id, rowid"
+}
+
+sqlite_statement! {
+    WeighedPlaces { session_id: &'a str } -> (BigInt, BigInt, BigInt, Nullable<Text>),
+    "SELECT rowid, event_index, id, payload_json FROM " events
+    " WHERE session_id = " { session_id as Text } " ORDER BY event_index, id, rowid"
+}
+
+sqlite_statement! {
+    WeighedPlacesFrom { session_id: &'a str, index: Number } -> (BigInt, BigInt, BigInt, Nullable<Text>),
+    "SELECT rowid, event_index, id, payload_json FROM " events
     " WHERE session_id = " { session_id as Text } " AND event_index >= " { index } " ORDER BY event_index, id, rowid"
 }
 
@@ -106,6 +120,30 @@ pub(super) fn aged_places<T>(
         Some(index) => {
             let places = AgedPlacesFrom { session_id, before, index };
             work(&mut places.load_iter::<AgedPlace, DefaultLoadingMode>(conn)?.map(place))
+        }
+    })
+}
+
+/// The same, and says for each how many bytes its payload has.
+pub(super) fn weighed_places<T>(
+    conn: &mut SqliteConnection,
+    session_id: &str,
+    from: Option<&EventPlace>,
+    work: impl FnOnce(&mut dyn Iterator<Item = QueryResult<(EventPlace, u64)>>) -> T,
+) -> QueryResult<T> {
+    let place = |row: QueryResult<WeighedPlace>| {
+        row.map(|(rowid, event_index, id, bytes)| {
+            (EventPlace { event_index, id, rowid }, bytes.map_or(0, |bytes| bytes.0 as u64))
+        })
+    };
+    Ok(match from.and_then(EventPlace::number) {
+        None => {
+            let places = WeighedPlaces { session_id };
+            work(&mut places.load_iter::<WeighedPlace, DefaultLoadingMode>(conn)?.map(place))
+        }
+        Some(index) => {
+            let places = WeighedPlacesFrom { session_id, index };
+            work(&mut places.load_iter::<WeighedPlace, DefaultLoadingMode>(conn)?.map(place))
         }
     })
 }

@@ -3,12 +3,16 @@
 use std::collections::VecDeque;
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
+use super::Finding;
+use super::activity::{DOOMED, is_doomed};
+use super::distinct_ids::{FoundSessionId, distinct_ids};
+use super::measure::Measuring;
 use super::places::{EventPlace, aged_places, boundary, places};
-use super::{DOOMED, Finding, is_doomed};
 use crate::database::columns::{Column, StoredText};
 use crate::database::pruning::{Rule, Stage};
+use crate::database::survey::{LastActivity, least_active};
 use crate::error::Result;
 use crate::model::retention::PruneRequest;
 
@@ -19,8 +23,8 @@ const CHUNK: usize = 1_000;
 pub(crate) struct RuleStage {
     rule: Rule,
     rest: Rest,
-    /// Sessions that were found but not examined yet.
-    sessions: VecDeque<String>,
+    /// Sessions that were found but not examined yet, with their last activity if that is why they go.
+    sessions: VecDeque<(String, Option<LastActivity>)>,
     /// The session being examined.
     session: Option<Visited>,
 }
@@ -31,11 +35,21 @@ enum Rest {
     Rows(i64, i64),
     /// The values of `events.session_id` after this one, in the database's encoding.
     Ids(Option<Vec<u8>>),
+    /// All of them have to be measured first.
+    Measuring(Measuring),
     Nothing,
+}
+
+impl Rest {
+    /// After the records, sessions that have none: only inactivity selects these.
+    fn after_records(request: &PruneRequest) -> Self {
+        if request.inactive_before.is_some() { Self::Ids(None) } else { Self::Nothing }
+    }
 }
 
 struct Visited {
     id: String,
+    activity: Option<LastActivity>,
     after: Option<EventPlace>,
     upto: Option<EventPlace>,
 }
@@ -51,16 +65,6 @@ struct SessionRow {
 }
 
 #[derive(QueryableByName)]
-struct FoundSessionId {
-    #[diesel(sql_type = Text)]
-    id: Column<StoredText>,
-    #[diesel(sql_type = Binary)]
-    bytes: Vec<u8>,
-    #[diesel(sql_type = Bool)]
-    has_record: bool,
-}
-
-#[derive(QueryableByName)]
 struct LastRow {
     #[diesel(sql_type = Nullable<BigInt>)]
     rowid: Option<i64>,
@@ -73,43 +77,56 @@ impl Stage<SqliteConnection> for RuleStage {
         let mut sessions = VecDeque::new();
         let rest = match rule {
             Rule::Named => {
-                sessions.extend(request.sessions.iter().cloned());
+                sessions.extend(request.sessions.iter().map(|id| (id.clone(), None)));
                 Rest::Nothing
             }
             Rule::Doomed => {
                 let last: LastRow =
                     diesel::sql_query("SELECT max(rowid) AS rowid FROM main.sessions").get_result(conn)?;
-                last.rowid.map_or(Rest::Nothing, |last| Rest::Rows(i64::MIN, last))
+                last.rowid.map_or_else(|| Rest::after_records(request), |last| Rest::Rows(i64::MIN, last))
             }
             Rule::Orphans | Rule::Excess => Rest::Ids(None),
+            Rule::Size => Rest::Measuring(Measuring::default()),
         };
         Ok(Self { rule, rest, sessions, session: None })
     }
 
     /// A row whose id is not text, or not valid text, stays for a check to find.
     async fn find_sessions(&mut self, conn: &mut SqliteConnection, request: &PruneRequest) -> Result<bool> {
-        match &self.rest {
+        match &mut self.rest {
             Rest::Nothing => return Ok(false),
-            &Rest::Rows(from, upto) => {
+            &mut Rest::Rows(from, upto) => {
                 let rows: Vec<SessionRow> = diesel::sql_query(format!(
-                    "SELECT rowid, id, {DOOMED} AS is_doomed FROM main.sessions WHERE rowid BETWEEN ?3 AND ?4 \
+                    "SELECT rowid, id, {DOOMED} AS is_doomed FROM main.sessions WHERE rowid BETWEEN ?4 AND ?5 \
                      ORDER BY rowid LIMIT {CHUNK}"
                 ))
                 .bind::<Nullable<BigInt>, _>(request.destroyed_before)
                 .bind::<Nullable<BigInt>, _>(request.created_before)
+                .bind::<Nullable<BigInt>, _>(request.inactive_before)
                 .bind::<BigInt, _>(from)
                 .bind::<BigInt, _>(upto)
                 .load(conn)?;
                 let next = rows.last().and_then(|row| row.rowid.checked_add(1));
-                self.rest = next.map_or(Rest::Nothing, |next| Rest::Rows(next, upto));
+                self.rest = next.map_or_else(|| Rest::after_records(request), |next| Rest::Rows(next, upto));
                 let doomed = rows.into_iter().filter(|row| row.is_doomed == Some(true));
-                self.sessions.extend(doomed.filter_map(|row| row.id.ok()).map(|text| text.0));
+                self.sessions.extend(doomed.filter_map(|row| row.id.ok()).map(|text| (text.0, None)));
             }
             Rest::Ids(after) => {
                 let ids = distinct_ids(conn, after.as_deref())?;
                 self.rest = ids.last().map_or(Rest::Nothing, |last| Rest::Ids(Some(last.bytes.clone())));
                 let is_hit = |id: &FoundSessionId| self.rule == Rule::Excess || !id.has_record;
-                self.sessions.extend(ids.into_iter().filter(is_hit).filter_map(|id| id.id.ok()).map(|text| text.0));
+                for StoredText(id) in ids.into_iter().filter(is_hit).filter_map(|id| id.id.ok()) {
+                    if self.rule != Rule::Doomed || is_doomed(conn, request, &id)? {
+                        self.sessions.push_back((id, None));
+                    }
+                }
+            }
+            Rest::Measuring(measuring) => {
+                if let Some(weights) = measuring.advance(conn)? {
+                    self.rest = Rest::Nothing;
+                    let going = least_active(weights, request.max_total_bytes.unwrap_or(u64::MAX));
+                    self.sessions.extend(going.into_iter().map(|weight| (weight.session_id, Some(weight.activity))));
+                }
             }
         }
         Ok(true)
@@ -119,7 +136,7 @@ impl Stage<SqliteConnection> for RuleStage {
         if self.session.is_some() {
             return Ok(true);
         }
-        while let Some(id) = self.sessions.pop_front() {
+        while let Some((id, activity)) = self.sessions.pop_front() {
             let upto = match (self.rule, request.max_events_per_session) {
                 (Rule::Excess, Some(most)) => {
                     // Events appended meanwhile do not move it.
@@ -128,7 +145,7 @@ impl Stage<SqliteConnection> for RuleStage {
                 }
                 _ => None,
             };
-            self.session = Some(Visited { id, after: None, upto });
+            self.session = Some(Visited { id, activity, after: None, upto });
             return Ok(true);
         }
         Ok(false)
@@ -154,12 +171,12 @@ impl Stage<SqliteConnection> for RuleStage {
             })??,
         };
         let Looked { rowids, after, is_last } = found;
-        let session_id = session.id.clone();
+        let (session_id, activity) = (session.id.clone(), session.activity.clone());
         if !is_last {
             self.session = Some(Visited { after: after.clone(), ..session });
         }
         let is_nothing = rowids.is_empty() && matches!(self.rule, Rule::Orphans | Rule::Excess);
-        Ok(Some(Finding { session_id, rule: self.rule, rowids, after, is_last }).filter(|_| !is_nothing))
+        Ok(Some(Finding { session_id, rule: self.rule, rowids, after, is_last, activity }).filter(|_| !is_nothing))
     }
 
     fn events(finding: &Finding) -> usize {
@@ -201,27 +218,5 @@ impl Visited {
             looked.after = Some(position);
         }
         Ok(looked)
-    }
-}
-
-/// The next session ids that occur in events, each found with one seek.
-fn distinct_ids(conn: &mut SqliteConnection, after: Option<&[u8]>) -> QueryResult<Vec<FoundSessionId>> {
-    // A BLOB is greater than any text.
-    let next = |after: &str| {
-        format!(
-            "SELECT (SELECT session_id FROM main.events WHERE session_id {after} AND session_id < x'' \
-             ORDER BY session_id LIMIT 1)"
-        )
-    };
-    let first = next(if after.is_some() { "> CAST(? AS TEXT)" } else { ">= ''" });
-    let query = diesel::sql_query(format!(
-        "WITH RECURSIVE walk (id) AS ({first} UNION ALL {} FROM walk WHERE id IS NOT NULL LIMIT {CHUNK}) \
-         SELECT id, CAST(id AS BLOB) AS bytes, EXISTS (SELECT 1 FROM main.sessions WHERE sessions.id = walk.id) AS has_record \
-         FROM walk WHERE id IS NOT NULL",
-        next("> walk.id")
-    ));
-    match after {
-        None => query.load(conn),
-        Some(after) => query.bind::<Binary, _>(after).load(conn),
     }
 }

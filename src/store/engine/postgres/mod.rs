@@ -27,7 +27,7 @@ use crate::store::options::Options;
 use crate::store::reader_pool::ReaderPool;
 use crate::store::reentrance::{Activity, StoreId, refuse};
 use crate::store::writer::Writer;
-use crate::verb::{Access, Writing, import_in_steps, prune_in_steps};
+use crate::verb::{Access, Writing, import_in_steps, prune_in_steps, reclaim_space};
 
 pub(in crate::store) struct PostgresEngine {
     id: StoreId,
@@ -94,8 +94,7 @@ impl StoreEngine for PostgresEngine {
         if request.is_dry_run() {
             return self.read(|conn| conn.prune(request));
         }
-        let reclaim =
-            async |steps: &mut Steps<'_>| steps.0.readers.aside(|conn| ready(Database::reclaim_space(conn.get())));
+        let reclaim = async |steps: &mut Steps<'_>| steps.0.readers.aside(|conn| ready(reclaim_space(conn.get())));
         ready(prune_in_steps(&mut Steps(self), request, reclaim))
     }
 
@@ -119,6 +118,10 @@ impl Access for Steps<'_> {
 
     async fn read<T>(&mut self, work: impl AsyncFnOnce(&mut PgConnection) -> Result<T>) -> Result<T> {
         self.0.read(|conn| checked(conn, true, |conn| ready(work(conn))))
+    }
+
+    async fn read_aside<T>(&mut self, work: impl AsyncFnOnce(&mut PgConnection) -> Result<T>) -> Result<T> {
+        self.0.readers.aside(|conn| checked(conn.get(), true, |conn| ready(work(conn))))
     }
 
     async fn write<W: Writing<PgConnection>>(&mut self, mut work: W) -> Result<W::Answer> {

@@ -8,7 +8,7 @@ use diesel::result::ConnectionError;
 
 use super::new_file;
 use crate::database::sqlite::waiting::Preparation;
-use crate::database::sqlite::{backup, disk, uri};
+use crate::database::sqlite::{disk, unfinished, uri};
 use crate::error::{Error, Result};
 use crate::store::engine::OnOpen;
 use crate::store::engine::url::is_server;
@@ -123,7 +123,7 @@ fn find(path: &Path) -> Result<PathBuf, String> {
     }
     let absolute = std::path::absolute(path).map_err(|error| error.to_string())?;
     let found = std::fs::canonicalize(&absolute);
-    if backup::is_unfinished(found.as_deref().unwrap_or(&absolute)) {
+    if unfinished::is_unfinished(found.as_deref().unwrap_or(&absolute)) {
         return Err("it is an unfinished backup".to_owned());
     }
     // Opening a pipe would wait for another process to open its other end.

@@ -37,7 +37,7 @@ use crate::store::options::Options;
 use crate::store::reader_pool::{Lendable, ReaderPool};
 use crate::store::reentrance::{Activity, StoreId, refuse};
 use crate::store::writer::Writer;
-use crate::verb::{Access, Writing, import_in_steps, prune_in_steps};
+use crate::verb::{Access, Writing, import_in_steps, prune_in_steps, reclaim_in_steps};
 
 pub(in crate::store) struct SqliteEngine {
     id: StoreId,
@@ -100,8 +100,11 @@ impl SqliteEngine {
     pub(in crate::store) fn reclaim_space(&self) -> Result<()> {
         // The log stays while this thread reads it.
         refuse(self.id, &[Activity::Reading])?;
+        let is_done = ready(reclaim_in_steps(&mut Steps(self)))?;
         self.writer.write_alone(|conn| {
-            transaction::checked(conn, |conn| Ok(conn.batch_execute("VACUUM")?))?;
+            if !is_done {
+                transaction::checked(conn, |conn| Ok(conn.batch_execute("VACUUM")?))?;
+            }
             // This is committed by now, whatever happens when moving the log.
             Ok(transaction::checked(conn, checkpoint::unasked))
         })?
@@ -203,6 +206,13 @@ impl Access for Steps<'_> {
 
     async fn read<T>(&mut self, work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T>) -> Result<T> {
         self.0.read(|conn| ready(work(conn)))
+    }
+
+    async fn read_aside<T>(&mut self, work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T>) -> Result<T> {
+        match self.0.location {
+            Location::File { .. } => self.0.readers.aside(|conn| ready(work(conn))),
+            Location::Memory => self.read(work).await,
+        }
     }
 
     async fn write<W: Writing<SqliteConnection>>(&mut self, mut work: W) -> Result<W::Answer> {

@@ -141,6 +141,9 @@ impl Durable {
         let patience = match schema {
             Schema::Current => options.busy_timeout,
             Schema::Pending => {
+                if options.incremental_vacuum {
+                    waiting::patiently(&mut conn, set_incremental_vacuum)?;
+                }
                 bring_up_to_date(&mut conn)?;
                 PATIENCE.max(options.busy_timeout)
             }
@@ -251,6 +254,14 @@ fn set_durability(conn: &mut SqliteConnection, options: &Options) -> Result<()> 
     if cfg!(target_vendor = "apple") && !bears_less {
         pragma::write(conn, "fullfsync", 1)?;
         pragma::write(conn, "checkpoint_fullfsync", 1)?;
+    }
+    Ok(())
+}
+
+/// Only a file without tables can be made for it. In any other, the setting would wait for the next `VACUUM`.
+fn set_incremental_vacuum(conn: &mut SqliteConnection) -> Result<()> {
+    if pragma::read(conn, "page_count")? == 0 {
+        pragma::write(conn, "auto_vacuum", pragma::INCREMENTAL)?;
     }
     Ok(())
 }

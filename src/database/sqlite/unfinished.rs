@@ -1,4 +1,4 @@
-//! The folder in which a backup is written, and its cleanup after a killed process.
+//! The folder in which a backup or an archive is written, and its cleanup after a killed process.
 
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, OpenOptions};

@@ -1,0 +1,106 @@
+//! What a prune would delete, computed in one go.
+
+use std::collections::HashMap;
+
+use diesel::connection::DefaultLoadingMode;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
+
+use super::activity::{ACTIVITY, DOOMED, LAST, last_activity};
+use crate::database::columns::{Column, StoredText};
+use crate::database::pruning::Rule;
+use crate::database::sqlite::transaction;
+use crate::database::sqlite::utf8_bytes::Utf8Bytes;
+use crate::database::survey::{LastActivity, PrunedSession, SessionSummary, Survey, Weight};
+use crate::error::Result;
+use crate::model::retention::PruneRequest;
+
+#[derive(QueryableByName)]
+struct FoundSession {
+    #[diesel(sql_type = Text)]
+    id: Column<StoredText>,
+    #[diesel(sql_type = Bool)]
+    has_record: bool,
+    #[diesel(sql_type = Nullable<Bool>)]
+    is_doomed: Option<bool>,
+    #[diesel(sql_type = BigInt)]
+    events: i64,
+    /// How many of them are old, if the session has no record.
+    #[diesel(sql_type = BigInt)]
+    orphans: i64,
+}
+
+/// An event that is left by the rules before the last; only the last one of its session says when that was active.
+type WeighedEvent = (Column<StoredText>, Option<i64>, Option<String>, Option<Utf8Bytes>);
+
+/// Ids that no session can have are excluded, as they are by the rules.
+pub(in crate::database::sqlite) fn survey(
+    conn: &mut SqliteConnection,
+    request: &PruneRequest,
+) -> Result<Vec<PrunedSession>> {
+    transaction::reading(conn, |conn| {
+        let mut survey = Survey::new(request);
+        let found = diesel::sql_query(format!(
+            "SELECT id, 1 AS has_record, {DOOMED} AS is_doomed, 0 AS events, 0 AS orphans FROM main.sessions \
+             WHERE NOT EXISTS (SELECT 1 FROM main.events WHERE session_id = sessions.id) \
+             UNION ALL SELECT session_id, has_record, CASE WHEN has_record \
+                 THEN EXISTS (SELECT 1 FROM main.sessions WHERE id = held.session_id AND {DOOMED}) \
+                 ELSE (SELECT e.created_at < ?3 FROM main.events AS e WHERE e.session_id = held.session_id {LAST}) END, \
+                 events, CASE WHEN has_record THEN 0 ELSE old END FROM ( \
+                     SELECT session_id, count(*) AS events, count(CASE WHEN created_at < ?4 THEN 1 END) AS old, \
+                         EXISTS (SELECT 1 FROM main.sessions WHERE id = events.session_id) AS has_record \
+                     FROM main.events GROUP BY session_id) AS held"
+        ))
+        .bind::<Nullable<BigInt>, _>(request.destroyed_before)
+        .bind::<Nullable<BigInt>, _>(request.created_before)
+        .bind::<Nullable<BigInt>, _>(request.inactive_before)
+        .bind::<Nullable<BigInt>, _>(request.orphans_before);
+        for session in found.load_iter::<FoundSession, DefaultLoadingMode>(conn)? {
+            let FoundSession { id, has_record, is_doomed, events, orphans } = session?;
+            let Some(StoredText(session_id)) = id.ok() else { continue };
+            let (events, orphans, is_doomed) = (events as u64, orphans as u64, is_doomed == Some(true));
+            survey.add(SessionSummary { session_id, has_record, is_doomed, events, orphans });
+        }
+        let weights = if request.max_total_bytes.is_some() { weights(conn, request)? } else { Vec::new() };
+        let mut found = survey.finish(weights);
+        // By the last event that an archive has, which an earlier rule may select.
+        for session in found.iter_mut().filter(|session| session.rule == Rule::Size) {
+            session.activity = last_activity(conn, &session.session_id)?;
+        }
+        Ok(found)
+    })
+}
+
+/// What sessions weigh once the rules before the last have been applied. Only Rust can tell the size of a text in any
+/// encoding. A payload is looked up last, so that none is sorted.
+fn weights(conn: &mut SqliteConnection, request: &PruneRequest) -> Result<Vec<Weight>> {
+    let found = diesel::dsl::sql::<(Text, Nullable<BigInt>, Nullable<Text>, Nullable<Text>)>(&format!(
+        "SELECT session_id, CASE WHEN n = 1 THEN {ACTIVITY} END, CASE WHEN n = 1 THEN hex(CAST(id AS BLOB)) END, \
+             (SELECT payload_json FROM main.events WHERE rowid = e.place) FROM ( \
+                 SELECT rowid AS place, session_id, id, created_at, \
+                     row_number() OVER (PARTITION BY session_id ORDER BY event_index DESC, id DESC, rowid DESC) AS n \
+                 FROM main.events WHERE (created_at < {}) IS NOT 1 \
+                     OR EXISTS (SELECT 1 FROM main.sessions WHERE id = events.session_id)) AS e \
+         WHERE n <= {}",
+        request.orphans_before.map_or("NULL".to_owned(), |before| before.to_string()),
+        request.max_events_per_session.map_or(i64::MAX, i64::from),
+    ));
+    let mut weights: HashMap<String, Weight> = HashMap::new();
+    for event in found.load_iter::<WeighedEvent, DefaultLoadingMode>(conn)? {
+        let (id, at, last_event, payload) = event?;
+        let Some(StoredText(session_id)) = id.ok() else { continue };
+        let weight = match weights.get_mut(&session_id) {
+            Some(weight) => weight,
+            None => {
+                let activity = LastActivity { at: 0, last_event: String::new() };
+                let weight = Weight { session_id: session_id.clone(), activity, bytes: 0 };
+                weights.entry(session_id).or_insert(weight)
+            }
+        };
+        weight.bytes += payload.map_or(0, |bytes| bytes.0 as u64);
+        if let Some((at, last_event)) = at.zip(last_event) {
+            weight.activity = LastActivity { at, last_event };
+        }
+    }
+    Ok(weights.into_values().collect())
+}
