@@ -24,7 +24,7 @@ impl AsyncSessionStore {
     ///
     /// ```
     /// # use agent_session_store::{AsyncSessionStore, NewEvent, SessionRecord};
-    /// # async fn open_session(store: AsyncSessionStore, session: SessionRecord, greeting: Vec<NewEvent>) -> agent_session_store::Result<()> {
+    /// # async fn open_session(store: AsyncSessionStore, session: SessionRecord, greeting: Vec<NewEvent>) -> Result<(), agent_session_store::Error> {
     /// let indexes = store
     ///     .transaction(move |tx| {
     ///         tx.update_session(&session)?;

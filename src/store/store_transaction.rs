@@ -56,7 +56,7 @@ impl SessionStore {
     ///
     /// ```
     /// # use agent_session_store::{NewEvent, SessionRecord, SessionStore};
-    /// # fn open_session(store: &SessionStore, session: SessionRecord, greeting: &[NewEvent]) -> agent_session_store::Result<()> {
+    /// # fn open_session(store: &SessionStore, session: SessionRecord, greeting: &[NewEvent]) -> Result<(), agent_session_store::Error> {
     /// let indexes = store.transaction(|tx| {
     ///     tx.update_session(&session)?;
     ///     tx.append_events(&session.id, greeting)

@@ -26,6 +26,12 @@ macro_rules! print {
                 }
             )*
 
+            documented! { sessions on transaction {
+                pub fn sessions(&mut self, request: ListSessionsRequest) -> impl Iterator<Item = Result<SessionRecord>> {
+                    verb::walk(|request| self.list_sessions(request), request)
+                }
+            } }
+
             documented! { events on transaction {
                 pub fn events(&mut self, request: ListEventsRequest) -> impl Iterator<Item = Result<SessionEvent>> {
                     verb::walk(|request| self.list_events(request), request)

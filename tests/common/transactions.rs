@@ -43,6 +43,8 @@ pub fn every_verb_is_part_of_one_commit(store: &SessionStore, outside: Option<&S
         assert_eq!(tx.list_events(&ListEventsRequest::new("one"))?.items.len(), 4);
         assert_eq!(tx.latest_events("one", 2, None)?.len(), 2);
         assert_eq!(tx.events(ListEventsRequest::new("one").limit(1)).count(), 4);
+        assert_eq!(tx.sessions(ListSessionsRequest::new()).count(), 1);
+        assert_eq!(tx.get_event("b")?, Some(event("b", "one", 2)));
         assert!(tx.destroy_session("one", millis(7))?);
         assert_eq!(tx.fork_session("one", Some(2), &session("two"))?, 2);
         assert_eq!(tx.fork_session("one", None, &session("three"))?, 4);
