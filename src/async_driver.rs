@@ -21,7 +21,7 @@ macro_rules! print {
         /// **A future that is dropped** before it is ready is as if it had failed, or as if nobody had waited for its
         /// answer: what it was doing is rolled back or stored, as a whole, and the connection goes on. Inside your own
         /// transaction, it makes that transaction fail: nothing of it is stored, and the connection refuses whatever
-        /// comes after it, so replace it; a pool does. The crate's `docs/diesel-async.md` has more about it.
+        /// comes after it, so replace it; a pool does. [The guide](crate::guide::diesel_async) has more about it.
         ///
         /// **An error may end your transaction**, as on a blocking connection, so leave it at the first error.
         ///

@@ -63,7 +63,7 @@ impl ErrorKind {
 }
 
 impl Error {
-    /// What kind of failure this is. A call that failed after some of its steps is of the kind of what stopped it.
+    /// What kind of failure this is. For a call that failed after some of its steps, it is the kind of the error that stopped it.
     ///
     /// ```
     /// use agent_session_store::{Error, ErrorKind};

@@ -1,71 +1,64 @@
 //! Session persistence for coding agents, in SQLite or PostgreSQL, for Rust applications built on Diesel.
 //!
-//! A *session* is one conversation with a coding agent; its *events* are the JSON-RPC envelopes (Agent Client Protocol)
-//! exchanged between client and agent, in order. This crate stores both in two tables, with the same schema as the
-//! TypeScript SDK of sandbox-agent, so both programs can share a database. The README describes how to use the crate next
-//! to your own tables and migrations.
+//! A *session* is one conversation with a coding agent; its *events* are the JSON-RPC messages (Agent Client Protocol)
+//! between client and agent, in order. The crate stores both in two tables, with the same schema as the TypeScript SDK of
+//! sandbox-agent, so both programs can share a database.
 //!
 //! ```
-//! use agent_session_store::{ListEventsRequest, SessionStore};
-//! # use agent_session_store::{Json, Sender, SessionEvent};
-//! # let event = SessionEvent::new("event-1", 1, "session-1", Default::default(), "connection-1", Sender::Client, Json::parse(r#"{"jsonrpc":"2.0","id":1,"method":"session/new"}"#)?);
+//! use agent_session_store::{ListEventsRequest, NewEvent, SessionStore};
+//! # use agent_session_store::{Json, Sender};
+//! # let event = NewEvent::new("event-1", Default::default(), "connection-1", Sender::Client, Json::parse(r#"{"jsonrpc":"2.0","id":1,"method":"session/new"}"#)?);
 //! # let folder = tempfile::tempdir().unwrap();
 //! # let path = folder.path().join("sessions.db");
 //!
 //! let store = SessionStore::open(&path)?; // creates or migrates the file
-//! store.insert_event(&event)?;
+//! let indexes = store.append_events("session-1", &[event])?;
 //! let page = store.list_events(&ListEventsRequest::new("session-1").limit(50))?;
-//! assert_eq!(page.items, [event]);
-//! assert!(page.next_cursor.is_none());
+//! assert_eq!((indexes, page.items.len()), (vec![1], 1));
 //! # Ok::<(), agent_session_store::Error>(())
 //! ```
 //!
-//! | if you have | use |
-//! |---|---|
-//! | a path, or the URL of a PostgreSQL server | [`SessionStore`]: opens and migrates the database, and works from any number of threads |
-//! | the same, and async tasks | `AsyncSessionStore`, with the feature `async` |
-//! | a Diesel connection | [`migrate`] once, then the methods of [`SessionPersistDriver`], in your own transactions |
-//! | a connection of diesel-async | `migrate_async` once, then the methods of `AsyncSessionPersistDriver`, with the feature `diesel-async` |
-//! | a Diesel migration harness | [`MIGRATIONS`] |
-//! | your own queries | [`schema`], with [`SessionRecord`] and [`SessionEvent`] as Diesel models |
+//! | if you have | use | guide |
+//! |---|---|---|
+//! | a path, or the URL of a PostgreSQL server | [`SessionStore`]: opens and migrates the database, and works from any number of threads | [`guide::store`] |
+//! | the same, and async tasks | `AsyncSessionStore`, with the feature `async` | [`guide::store`](guide::store#from-async-code) |
+//! | a Diesel connection | [`migrate`] once, then the methods of [`SessionPersistDriver`], in your own transactions | [`guide::diesel`] |
+//! | a diesel-async connection | `migrate_async` once, then the methods of `AsyncSessionPersistDriver`, with the feature `diesel-async` | [`guide::diesel_async`] |
+//! | a Diesel migration harness | [`MIGRATIONS`] | [`guide::diesel`](guide::diesel#two-sets-of-migrations) |
+//! | your own queries | [`schema`], with [`SessionRecord`] and [`SessionEvent`] as Diesel models | [`schema`] |
+//!
+//! [`guide`] lists all pages.
 //!
 //! # Features
 //!
 //! - `bundled` (default) compiles SQLite into the application. Without it, the system's `libsqlite3` is linked.
-//! - `postgres` adds PostgreSQL, by the system's libpq: the verbs on `PgConnection`, and [`SessionStore::connect`]. The
-//!   crate's `docs/postgres.md` describes what differs, and `docs/scale.md` how to go on from one server.
+//! - `postgres` adds PostgreSQL, through the system's libpq: the verbs on `PgConnection`, and [`SessionStore::connect`].
 //! - `postgres-bundled` compiles libpq into the application. It has no TLS.
 //! - `contract` adds checks that any implementation of [`SessionPersistDriver`] can run.
 //! - `r2d2` lets [`MIGRATIONS`] and [`migrate`] see the connection inside a pooled one (`diesel::r2d2`).
-//! - `diesel-async` adds the verbs on connections of diesel-async: `AsyncSessionPersistDriver` on `AsyncPgConnection`, and on
-//!   `SyncConnectionWrapper<SqliteConnection>`. It does not need libpq. The crate's `docs/diesel-async.md` shows its use.
-//! - `zstd` compresses archives, and decompresses imports, whose file's name ends in `.zst`.
 //! - `async` adds `AsyncSessionStore`: the verbs as `async fn`, on any runtime.
+//! - `diesel-async` adds `AsyncSessionPersistDriver`: the verbs on connections of diesel-async, `AsyncPgConnection` and
+//!   `SyncConnectionWrapper<SqliteConnection>`. It does not need libpq.
+//! - `zstd` compresses archives, and decompresses imports, whose file's name ends in `.zst`.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
-/// The README's code blocks as tests. One of them needs the feature.
-#[cfg(all(doctest, feature = "async"))]
+/// The README's code blocks as tests.
+#[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// Those of the pages about servers.
-#[cfg(all(doctest, feature = "postgres"))]
-#[doc = include_str!("../docs/postgres.md")]
-#[doc = include_str!("../docs/scale.md")]
-struct Pages;
-
-/// That of the page about diesel-async.
-#[cfg(all(doctest, feature = "diesel-async"))]
-#[doc = include_str!("../docs/diesel-async.md")]
-struct AsyncPage;
-/// Those of the page about retention.
-#[cfg(doctest)]
-#[doc = include_str!("../docs/retention.md")]
-struct RetentionPage;
+#[macro_use]
+pub mod guide;
 
 pub use diesel;
 #[cfg(feature = "diesel-async")]
 pub use diesel_async;
 
+/// The tables, as the Diesel CLI prints them, for your own queries and joins. The JSON columns are `Text` here on both
+/// databases.
+///
+#[doc = links!()]
+#[doc = include_str!("../docs/schema.md")]
 #[expect(missing_docs, reason = "printed by the diesel CLI")]
 pub mod schema;
 

@@ -46,7 +46,7 @@ macro_rules! verbs {
                 "let page = ", "&ListSessionsRequest::new().limit(20)", r#"assert_eq!(page.items, [session("session-1")]);"#;
 
             /// Upserts a session: inserts it, or overwrites every column of the row with the same id. A field that is
-            /// `None` becomes NULL, even if the row had a value.
+            /// `None` becomes NULL, even if the row had a value. An unknown id is not an error: the session is inserted.
             ///
             /// # Errors
             ///
@@ -70,6 +70,11 @@ macro_rules! verbs {
             /// Upserts an event: inserts it, or overwrites every column of the row with the same id. Its session need
             /// not exist.
             ///
+            /// **A known id is overwritten, whichever session it is in**: an event with the id of one in another session
+            /// replaces it and moves it to the new session. [`append_events`](Self::append_events) refuses that, and
+            /// assigns the index too. (Where your PostgreSQL tables allow an id once in each session, only the event in
+            /// the same session is overwritten.)
+            ///
             /// Overwriting takes two statements: an insert that finds the id taken, then the upsert. A `BEFORE INSERT`
             /// trigger fires for both. (On PostgreSQL the second one is an update.)
             ///
@@ -80,7 +85,7 @@ macro_rules! verbs {
                 "", r#"&event("event-2", 2)"#, "";
 
             /// Upserts several events, of one session or many, atomically: inserts each one, or overwrites every column
-            /// of the row with the same id.
+            /// of the row with the same id, as [`insert_event`](Self::insert_event) does.
             ///
             /// On a connection inside your own transaction, the batch is a savepoint.
             ///
@@ -103,7 +108,7 @@ macro_rules! verbs {
             /// refuses that at once, as [`Error::Busy`](crate::Error::Busy), if your transaction has already read and
             /// another connection has written since. Start such a transaction with `immediate_transaction`. On PostgreSQL
             /// it locks only the session, for other appends; at REPEATABLE READ and SERIALIZABLE, `Error::Busy` means that
-            /// another transaction was faster, and yours has to run again.
+            /// another transaction got there first, and yours has to run again.
             ///
             /// # Errors
             ///
@@ -172,6 +177,10 @@ macro_rules! verbs {
             /// Marks a session as ended by setting its `destroyed_at`, with millisecond precision. Returns whether the
             /// session has a record.
             ///
+            /// It only marks: the record and the events stay, and both can still be written to. To delete them, use
+            /// [`delete_session`](Self::delete_session) or [`prune`](Self::prune); to refuse events of a session that has
+            /// ended, [`AppendRequest::must_be_live`](crate::AppendRequest::must_be_live).
+            ///
             /// # Errors
             ///
             /// Any error from the database.
@@ -197,8 +206,8 @@ macro_rules! verbs {
             /// Deletes what the request's rules select, in transactions of about 500 rows and some ten milliseconds.
             /// On SQLite, after 100 milliseconds of work it leaves the database idle for long enough that a connection
             /// waiting in SQLite's busy handler gets its turn, so other writers wait less than 250 milliseconds; on
-            /// PostgreSQL it is in nobody's way. Each transaction checks again that its rows still match. A session's
-            /// record is deleted once it has no events left. The crate's `docs/retention.md` describes the rules.
+            /// PostgreSQL it blocks nobody. Each transaction checks again that its rows still match. A session's
+            /// record is deleted once it has no events left. [The guide](crate::guide::retention) describes the rules.
             ///
             /// With [`archive_to`](crate::PruneRequest::archive_to), it first exports what goes to a new file.
             ///
@@ -291,7 +300,7 @@ macro_rules! documented {
     (export on $face:ident { $($method:tt)* }) => {
         /// Writes sessions as JSON Lines, from a consistent snapshot, with one page of events in memory. Pass a
         /// [`Selection`](crate::Selection), or an [`Export`](crate::Export) to report progress or skip rows that cannot
-        /// be decoded. JSON columns are written byte for byte. The crate's `docs/export.md` describes the format.
+        /// be decoded. JSON columns are written byte for byte. [The guide](crate::guide::export) describes the format.
         /// Returns how much was written. You choose where the lines go and who can read them: create a file with mode
         /// `0o600`.
         ///

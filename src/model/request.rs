@@ -204,6 +204,17 @@ impl ListSessionsRequest {
         Listing::cursor_of(&self.filter, session.created_at.timestamp_millis(), &session.id)
     }
 
+    /// The maximum number of rows on a page, 100 unless [`limit`](Self::limit) says otherwise; for the limit of a query of
+    /// your own.
+    ///
+    /// ```
+    /// # use agent_session_store::ListSessionsRequest;
+    /// assert_eq!(ListSessionsRequest::new().page_size(), 100);
+    /// ```
+    pub fn page_size(&self) -> u32 {
+        if self.limit == 0 { DEFAULT_LIMIT } else { self.limit }
+    }
+
     pub(crate) fn listing(&self) -> Result<Listing<'_, SessionFilter>> {
         Listing::new(&self.filter, self.limit, None, self.cursor.as_ref())
     }
@@ -383,6 +394,17 @@ impl ListEventsRequest {
         Listing::cursor_of(&self.filter, event.event_index, &event.id)
     }
 
+    /// The maximum number of rows on a page, 100 unless [`limit`](Self::limit) says otherwise; for the limit of a query of
+    /// your own.
+    ///
+    /// ```
+    /// # use agent_session_store::ListEventsRequest;
+    /// assert_eq!(ListEventsRequest::new("session-1").page_size(), 100);
+    /// ```
+    pub fn page_size(&self) -> u32 {
+        if self.limit == 0 { DEFAULT_LIMIT } else { self.limit }
+    }
+
     pub(crate) fn listing(&self) -> Result<Listing<'_, EventFilter>> {
         Listing::new(&self.filter, self.limit, self.max_bytes, self.cursor.as_ref())
     }
@@ -421,7 +443,7 @@ macro_rules! asks_for_a_page {
     ($($request:ty)*) => {$(
         impl PageRequest for $request {
             fn rows(&self) -> u32 {
-                if self.limit == 0 { DEFAULT_LIMIT } else { self.limit }
+                self.page_size()
             }
 
             fn with_rows(self, rows: u32) -> Self {

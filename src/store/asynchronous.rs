@@ -67,11 +67,13 @@ pub(super) struct Threads {
 }
 
 impl AsyncSessionStore {
-    /// See [`SessionStore::open`].
+    /// Opens a database file, creating it if it does not exist, and [migrates](crate::migrate) it if necessary, as
+    /// [`SessionStore::open`] does, on a thread of its own.
     ///
     /// # Errors
     ///
-    /// See [`SessionStore::open`].
+    /// [`Error::Open`](crate::Error::Open), [`Error::Busy`](crate::Error::Busy), and the errors of
+    /// [`migrate`](crate::migrate).
     ///
     /// ```
     /// # use agent_session_store::AsyncSessionStore;
@@ -84,11 +86,12 @@ impl AsyncSessionStore {
         Self::builder().open(path).await
     }
 
-    /// See [`SessionStore::connect`].
+    /// Opens what a URL names, on a thread of its own: `postgres://…` is a PostgreSQL database (feature `postgres`),
+    /// `sqlite:…` or a path is a file.
     ///
     /// # Errors
     ///
-    /// See [`SessionStore::connect`].
+    /// Those of [`SessionStoreBuilder::connect`](crate::SessionStoreBuilder::connect).
     ///
     /// ```
     /// # use agent_session_store::AsyncSessionStore;
@@ -101,11 +104,12 @@ impl AsyncSessionStore {
         Self::builder().connect(url).await
     }
 
-    /// See [`SessionStore::open_in_memory`].
+    /// Opens a database in memory that lives as long as the store, for tests. It does not wait for anything, so it is no
+    /// `async fn`.
     ///
     /// # Errors
     ///
-    /// See [`SessionStore::open_in_memory`].
+    /// Any error from the database.
     ///
     /// ```
     /// # use agent_session_store::AsyncSessionStore;
@@ -116,11 +120,15 @@ impl AsyncSessionStore {
         SessionStore::open_in_memory().map(Self::from)
     }
 
-    /// See [`SessionStore::close`].
+    /// Closes the store for all its clones, without blocking a thread of the runtime. It waits for calls in progress, moves
+    /// the write-ahead log into the file, and closes the connections. Every later call fails with
+    /// [`Error::Closed`](crate::Error::Closed); closing again does nothing. [`SessionStore::close`] says how long it waits
+    /// for other processes.
     ///
     /// # Errors
     ///
-    /// See [`SessionStore::close`].
+    /// [`Error::Reentrant`](crate::Error::Reentrant) from inside another call that it would wait for; the store then stays
+    /// open. Also any error from the database while moving the log. No acknowledged write is lost then.
     ///
     /// ```
     /// # use agent_session_store::AsyncSessionStore;

@@ -99,7 +99,7 @@ impl SessionStore {
     ///
     /// # Errors
     ///
-    /// See [`SessionStoreBuilder::connect`](crate::SessionStoreBuilder::connect).
+    /// Those of [`SessionStoreBuilder::connect`](crate::SessionStoreBuilder::connect).
     ///
     /// ```
     /// # use agent_session_store::SessionStore;

@@ -188,31 +188,6 @@ impl<S> SessionStoreBuilder<S> {
         self
     }
 
-    /// Opens a database file and [migrates](crate::migrate) it if necessary. A relative path is resolved against the
-    /// current working directory, once.
-    ///
-    /// The path is taken literally, with two exceptions. `":memory:"` opens a database
-    /// [in memory](Self::open_in_memory), as in SQLite. A path that begins with `file:`, which SQLite would read as a URI,
-    /// is refused: use [`read_only`](Self::read_only) and [`create`](Self::create) instead of URI parameters. To open
-    /// files with such names, write `"./:memory:"` and `"./file:x"`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Open`](crate::Error::Open), also if the path is not a file (a folder, a named pipe, a device) or is
-    /// left over from a killed [`backup_to`](SessionStore::backup_to); [`Error::Busy`](crate::Error::Busy); and the
-    /// errors of [`migrate`](crate::migrate).
-    ///
-    /// ```
-    /// # use agent_session_store::SessionStore;
-    /// # let folder = tempfile::tempdir().unwrap();
-    /// # let path = folder.path().join("sessions.db");
-    /// let store = SessionStore::builder().open(path)?;
-    /// # Ok::<(), agent_session_store::Error>(())
-    /// ```
-    pub fn open(self, path: impl AsRef<Path>) -> Result<SessionStore> {
-        Engine::open(path.as_ref(), self.0).map(SessionStore::over)
-    }
-
     /// The PostgreSQL schema with the tables, created if it does not exist. Default: the one that the server's
     /// `search_path` says, usually `public`. A store uses this schema and no other, so tenants with a schema each are
     /// kept apart. A file has no schemas.
@@ -228,10 +203,10 @@ impl<S> SessionStoreBuilder<S> {
 
     /// Whether a pool in front of the PostgreSQL server lends its connections for one transaction at a time (PgBouncer's
     /// transaction mode). Default: `false`. If `true`, the store prepares no statements and sets nothing on a connection,
-    /// since either would be met by whoever has that connection next. So [`schema`](Self::schema) and
+    /// since the next client to get that connection would be affected. So [`schema`](Self::schema) and
     /// [`read_only`](Self::read_only) are refused, and [`busy_timeout`](Self::busy_timeout) and
     /// [`durability`](Self::durability) have no effect: set these for the role, with `ALTER ROLE … SET`. Statements take
-    /// longer, see the crate's `docs/scale.md`.
+    /// longer, see [the guide](crate::guide::scale#connection-pools-in-front).
     ///
     /// ```
     /// # use agent_session_store::SessionStore;

@@ -66,7 +66,9 @@ fn is_inside(module: &[String], folder: &[&str]) -> bool {
 #[test]
 fn databases_are_named_in_their_folders_alone() {
     for (module, source) in sources() {
-        if is_inside(&module, &["database"]) || is_inside(&module, &["store", "engine"]) {
+        // The guide is documentation, which may name a database; its modules have the names of its pages.
+        let may = [&["database"][..], &["store", "engine"], &["guide"]];
+        if may.iter().any(|folder| is_inside(&module, folder)) {
             continue;
         }
         let code = source.code.to_lowercase();

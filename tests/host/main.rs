@@ -14,6 +14,7 @@ mod callbacks;
 mod house;
 mod instrumented;
 mod migrations;
+mod pages;
 mod paging;
 mod triggers;
 mod triggers_in_transactions;

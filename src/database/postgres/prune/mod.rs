@@ -96,7 +96,7 @@ pub(super) async fn delete<C: PgLink>(conn: &mut C, request: &PruneRequest, find
     };
     if !is_hit {
         if is_by_activity {
-            heads::drop_if_empty(conn, session_id)?;
+            heads::drop_if_empty(conn, session_id).await?;
         }
         return Ok(Deleted { report, next_row: None });
     }

@@ -106,7 +106,7 @@ impl<C: PgLink> Stage<C> for RuleStage {
             Rule::Doomed => Rest::Records(None),
             Rule::Orphans | Rule::Excess => Rest::Ids(None),
             Rule::Size => {
-                let going = least_active(weights(conn, None, None)?, request.max_total_bytes.unwrap_or(u64::MAX));
+                let going = least_active(weights(conn, None, None).await?, request.max_total_bytes.unwrap_or(u64::MAX));
                 sessions.extend(going.into_iter().map(|weight| (weight.session_id, Some(weight.activity))));
                 Rest::Nothing
             }
@@ -140,7 +140,7 @@ impl<C: PgLink> Stage<C> for RuleStage {
                 self.rest = ids.last().map_or(Rest::Nothing, |(last, _)| Rest::Ids(Some(last.clone())));
                 let is_hit = |has_record: bool| self.rule == Rule::Excess || !has_record;
                 for (id, _) in ids.into_iter().filter(|(_, has_record)| is_hit(*has_record)) {
-                    if self.rule != Rule::Doomed || is_inactive(conn, request, &id)? {
+                    if self.rule != Rule::Doomed || is_inactive(conn, request, &id).await? {
                         self.sessions.push_back((id, None));
                     }
                 }

@@ -17,7 +17,7 @@ use self::postgres_writer::PostgresWriter;
 use self::server::Server;
 use super::store_engine::StoreEngine;
 use crate::database::postgres::{checked, transaction};
-use crate::database::{Database, Lock, ready};
+use crate::database::{Lock, ready};
 use crate::driver::SessionPersistDriver;
 use crate::error::Result;
 use crate::model::report::{Progress, PruneReport};

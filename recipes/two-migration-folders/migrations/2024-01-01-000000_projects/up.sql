@@ -1,0 +1,5 @@
+CREATE TABLE projects (
+    id BIGINT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    session_id TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE
+);
