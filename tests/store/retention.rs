@@ -11,6 +11,8 @@ use agent_session_store::{
     SessionPersistDriver, SessionStore,
 };
 
+#[cfg(target_os = "linux")]
+use crate::common::faults::{strace, through};
 use crate::common::instrumentation::Watch;
 use crate::common::process::{Process, child, say, task, wait};
 use crate::common::{Random, TempDb, event, is_sound, session, value};
@@ -98,6 +100,37 @@ fn killed_at_any_point_it_has_lost_nothing() {
         assert_eq!(events(&store), left);
     }
     assert!(rounds < 20 || outcomes[0] > 0 && outcomes[1] + outcomes[2] > 0, "{outcomes:?}");
+}
+
+/// In the order of its system calls.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_archive_is_on_disk_before_anything_is_deleted() {
+    let Some(mut command) = strace() else { return };
+    let db = filled();
+    let (path, trace) = (db.folder().join("archive.jsonl"), db.folder().join("trace"));
+    command.args(["-f", "-qq", "-y", "-e", "trace=fsync,fdatasync,link,linkat,pwrite64", "-o"]).arg(&trace);
+    let pruning = child(a_process_that_prunes, &format!("{}|{}", db.path().display(), path.display()));
+    let mut process = Process::start(through(command, &pruning));
+    process.wait_for("ready");
+    // What it has done to open the file is of no interest.
+    let opened = std::fs::read_to_string(&trace).unwrap().lines().count();
+    process.give_sign();
+    process.end();
+    let trace = std::fs::read_to_string(&trace).unwrap();
+    let calls: Vec<&str> = trace.lines().skip(opened).collect();
+    let place = |what: &str, parts: &[&str]| {
+        let found = calls.iter().position(|call| parts.iter().all(|part| call.contains(part)));
+        found.unwrap_or_else(|| panic!("no {what}: {trace}"))
+    };
+    let folder = format!("<{}>)", db.folder().canonicalize().unwrap().display());
+    let order = [
+        place("sync of the archive", &["sync(", "/copy.db>"]),
+        place("name", &["link", "archive.jsonl\""]),
+        place("sync of the folder", &["fsync(", &folder]),
+        place("deletion", &["pwrite64(", "sessions.db-wal>"]),
+    ];
+    assert!(order.is_sorted(), "{order:?}");
 }
 
 #[test]
