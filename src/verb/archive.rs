@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::{self, BufRead};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -53,7 +53,9 @@ pub(super) async fn archive_and_prune<A: Access>(
     // The working directory may change meanwhile.
     let path = &*std::path::absolute(path)?;
     let file = AtomicFile::begin(path)?;
-    let archived = access.read_aside(async |db| archive(db, request, format, file.path().as_ref()).await).await;
+    // Not a reference to the file, whose lock may not be shared between threads.
+    let unfinished = PathBuf::from(file.path());
+    let archived = access.read_aside(async |db| archive(db, request, format, &unfinished).await).await;
     let sessions = archived.map_err(on_disk)?;
     if sessions.is_empty() {
         return Ok(());

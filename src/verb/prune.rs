@@ -62,7 +62,8 @@ async fn prune_rows<A: Access>(
     report: &mut PruneReport,
 ) -> Result<()> {
     match &request.archive {
-        Some(path) => archive_and_prune(access, request, path, pace, report).await,
+        // The compiler gives up on futures that are nested more deeply.
+        Some(path) => Box::pin(archive_and_prune(access, request, path, pace, report)).await,
         None => take_steps(access, request, pace, report).await,
     }
 }

@@ -121,7 +121,7 @@ fn the_archive_is_on_disk_before_anything_is_deleted() {
     let calls: Vec<&str> = trace.lines().skip(opened).collect();
     let place = |what: &str, parts: &[&str]| {
         let found = calls.iter().position(|call| parts.iter().all(|part| call.contains(part)));
-        found.unwrap_or_else(|| panic!("no {what}: {trace}"))
+        found.unwrap_or_else(|| panic!("no {what}"))
     };
     let folder = format!("<{}>)", db.folder().canonicalize().unwrap().display());
     let order = [

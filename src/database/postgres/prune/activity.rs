@@ -1,6 +1,5 @@
 //! When a session was last active, and whether that, or another of its times, selects it.
 
-use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
 use crate::database::postgres::pg_link::PgLink;

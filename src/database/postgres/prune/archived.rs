@@ -1,6 +1,5 @@
 //! Deletes what is in an archive, in the current transaction.
 
-use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Text};
 
 use super::activity::{hold_record, is_doomed, last_activity};

@@ -211,7 +211,7 @@ impl Access for Steps<'_> {
     async fn read_aside<T>(&mut self, work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T>) -> Result<T> {
         match self.0.location {
             Location::File { .. } => self.0.readers.aside(|conn| ready(work(conn))),
-            Location::Memory => self.read(work).await,
+            Location::Memory { .. } => self.read(work).await,
         }
     }
 
