@@ -218,3 +218,17 @@ fn records_are_written_by_the_applications_own_queries() {
     diesel::update(sessions::table.find("one")).set(sessions::sandbox_id.eq(None::<&str>)).execute(&mut conn).unwrap();
     assert_eq!(conn.get_session("one").unwrap(), Some(with!(session("one"), sandbox_id: None)));
 }
+
+/// A glob import takes no name from the standard library.
+mod everything {
+    use agent_session_store::*;
+
+    pub fn read(text: &str) -> Result<Json, std::string::String> {
+        Json::parse(text).map_err(|error| error.to_string())
+    }
+}
+
+#[test]
+fn everything_can_be_imported_at_once() {
+    assert!(everything::read("1.0").is_ok() && everything::read("{").is_err());
+}
