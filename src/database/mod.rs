@@ -191,6 +191,15 @@ pub(crate) fn is_about_the_database(error: &Error) -> bool {
     sqlite::words::is_about_the_file(error)
 }
 
+/// Whether a part of a step that fails with this may succeed if it runs again, after the others had their turn.
+pub(crate) fn is_worth_repeating(error: &Error) -> bool {
+    #[cfg(feature = "postgres-backend")]
+    if postgres::words::is_deadlock(error) {
+        return true;
+    }
+    matches!(error, Error::Unfinished { source, .. } if is_worth_repeating(source))
+}
+
 /// The result of a blocking connection's future.
 pub(crate) fn ready<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {

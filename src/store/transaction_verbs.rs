@@ -84,6 +84,12 @@ macro_rules! session_read {
     (latest_events($session_id:ident, $($limit:ident),*)) => {
         Some(SessionRead::Events($session_id))
     };
+    (update_session($session:ident)) => {
+        Some(SessionRead::Writes(&$session.id))
+    };
+    (destroy_session($id:ident, $at:ident)) => {
+        Some(SessionRead::Writes($id))
+    };
     ($other:ident($($argument:ident),*)) => {
         None
     };

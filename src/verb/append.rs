@@ -25,7 +25,7 @@ pub(crate) async fn last_event_index<D: Database>(db: &mut D, session_id: &str) 
 
 pub(crate) async fn append<D: Database>(db: &mut D, request: &AppendRequest, events: &[NewEvent]) -> Result<Vec<i64>> {
     let AppendRequest { session_id, ends_at, requires } = request;
-    if *requires == Requirement::Nothing {
+    if *requires == Requirement::Nothing || events.is_empty() {
         return append_if(db, session_id, *ends_at, events).await;
     }
     db.atomically(Lock::ReadWrite { session: Some(session_id) }, async |db| {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::database::{Database, Lock};
+use crate::database::{Database, Lock, is_worth_repeating};
 use crate::error::{Error, Result};
 
 /// What a step did.
@@ -72,6 +72,10 @@ pub(super) async fn step<D: Database, P: Parts<D>>(
             })
             .await;
         match (stepped, struck) {
+            // The next step begins with it, and whoever runs steps repeats it there.
+            (Ok(step), Some((failure, part))) if part > from && !is_inside && is_worth_repeating(&failure) => {
+                return Ok(step);
+            }
             (Ok(step), Some((failure, _))) => return Ok(Step { failure: Some(failure), ..step }),
             (Ok(step), None) => {
                 let failure = known.filter(|_| step.next == upto);

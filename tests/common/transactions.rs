@@ -374,3 +374,25 @@ pub mod for_tasks {
         sent(store.transaction(|tx| tx.stats()));
     }
 }
+
+/// Ending only what was left open inside would look like a commit.
+pub fn what_is_left_open_inside_is_an_error(store: &SessionStore) {
+    use agent_session_store::StoreConnection;
+    use agent_session_store::diesel::connection::{AnsiTransactionManager as Manager, TransactionManager};
+
+    let left_open = store.transaction(|tx| {
+        tx.append_events("one", &[new_event("before")])?;
+        match &mut tx.connection() {
+            StoreConnection::Sqlite(conn) => Manager::begin_transaction(*conn)?,
+            #[cfg(feature = "postgres")]
+            StoreConnection::Postgres(conn) => Manager::begin_transaction(*conn)?,
+            #[allow(unreachable_patterns, reason = "there may be more")]
+            _ => unreachable!(),
+        }
+        tx.append_events("one", &[new_event("after")])
+    });
+    assert!(matches!(left_open, Err(Error::Database { .. })), "{left_open:?}");
+    assert_eq!(ids(store, "one"), [""; 0]);
+    assert_eq!(store.transaction(|tx| tx.append_events("one", &[new_event("next")])).unwrap(), [1]);
+    assert_eq!(ids(store, "one"), ["next"]);
+}

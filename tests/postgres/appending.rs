@@ -274,7 +274,7 @@ fn is_without_gap(indexes: &[i64]) -> bool {
 /// Appends until told to stop, and returns how often.
 fn append_until(stop: &AtomicBool, client: usize, conn: &mut PgConnection) -> usize {
     let mut number = 0;
-    while !stop.load(Ordering::Relaxed) {
+    while number == 0 || !stop.load(Ordering::Relaxed) {
         let events = [0, 1].map(|part| new_event(&format!("{client}-{number}-{part}")));
         patiently(|| conn.append_events("one", &events));
         number += 1;

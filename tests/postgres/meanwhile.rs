@@ -81,6 +81,27 @@ fn a_session_does_not_end_while_an_append_needs_it_to_be_live() {
     assert_eq!(conn.last_event_index("one").unwrap(), Some(1));
 }
 
+/// The server breaks such a circle at the prune, which waited first.
+#[test]
+fn a_prune_that_meets_an_append_in_a_circle_goes_on() {
+    let Some(db) = PgDb::ours() else { return };
+    let store = SessionStore::connect(&db.url()).unwrap();
+    for id in ["a", "b"] {
+        store.append_events(id, &[new_event(&format!("{id}1"))]).unwrap();
+    }
+    let mut first = begun(&db);
+    first.append_events("b", &[new_event("b2")]).unwrap();
+    let pruned = thread::scope(|scope| {
+        let pruning = scope.spawn(|| store.prune(&PruneRequest::new().session("a").session("b")).unwrap());
+        db.wait_until_one_waits();
+        first.append_events("a", &[new_event("a2")]).unwrap();
+        AnsiTransactionManager::commit_transaction(&mut first).unwrap();
+        pruning.join().unwrap()
+    });
+    assert_eq!(pruned.events, 3, "all but what was appended after it had been there");
+    assert_eq!(store.last_event_index("b").unwrap(), None);
+}
+
 /// Also where they wait together, and are written together.
 #[cfg(feature = "async")]
 #[test]

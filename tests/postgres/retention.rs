@@ -126,3 +126,26 @@ fn a_long_session_is_archived_and_deleted() {
         assert_eq!(store.list_events(&ListEventsRequest::new("one").limit(5_000)).unwrap().items, events);
     }
 }
+
+/// A step holds 500 rows, and sessions are examined in pieces of what is left of a step.
+#[test]
+fn by_size_a_session_goes_with_its_record_also_if_it_fills_a_step() {
+    let Some(db) = PgDb::ours() else { return };
+    let mut conn = db.connect();
+    let by_size = PruneRequest::new().max_total_bytes(0);
+    for events in [499, 500, 501, 1_000] {
+        conn.update_session(&session("full")).unwrap();
+        let all: Vec<_> = (0..events).map(|number| new_event(&format!("e{number}"))).collect();
+        conn.append_events("full", &all).unwrap();
+        let expected = PruneReport { sessions: 1, events };
+        assert_eq!(conn.prune(&by_size.clone().dry_run()).unwrap(), expected);
+        assert_eq!(conn.prune(&by_size).unwrap(), expected);
+        assert_eq!(conn.get_session("full").unwrap(), None);
+    }
+    for number in 0..400 {
+        let id = format!("small-{number}");
+        conn.update_session(&session(&id)).unwrap();
+        conn.append_events(&id, &["a", "b"].map(|event| new_event(&format!("{id}-{event}")))).unwrap();
+    }
+    assert_eq!(conn.prune(&by_size).unwrap(), PruneReport { sessions: 400, events: 800 });
+}

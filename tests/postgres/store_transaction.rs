@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use agent_session_store::diesel::sql_query;
 use agent_session_store::diesel::{Connection, RunQueryDsl};
-use agent_session_store::{Error, ListEventsRequest, SessionStore, StoreConnection, StoreTransaction};
+use agent_session_store::{AppendRequest, Error, ListEventsRequest, SessionStore, StoreConnection, StoreTransaction};
 
+use crate::common::samples::bare_session;
 use crate::common::transactions::*;
 use crate::common::{PgDb, event, new_event, session};
 
@@ -29,6 +30,7 @@ fn it_has_every_verb_and_one_commit() {
 fn what_goes_wrong_rolls_back() {
     on_a_server(|store, _| an_error_rolls_back_and_is_the_callers(store));
     on_a_server(|store, _| a_panic_rolls_back_and_goes_on(store));
+    on_a_server(|store, _| what_is_left_open_inside_is_an_error(store));
 }
 
 #[test]
@@ -224,4 +226,48 @@ fn tasks_have_them_too() {
     let Some(db) = PgDb::ours() else { return };
     let store = SessionStore::builder().readers(1).connect(&db.url()).unwrap();
     for_tasks::a_dropped_future_runs_to_its_end_or_never(&store.into());
+}
+
+/// What begins in a transaction and has to wait for it, and what the transaction does then.
+fn beside<T: Send>(
+    begin: impl Fn(&mut StoreTransaction<'_>) -> Result<(), Error> + Sync,
+    waits: impl FnOnce(&SessionStore) -> T + Send,
+) -> Option<(Vec<i64>, T)> {
+    let db = PgDb::ours()?;
+    let store = SessionStore::connect(&db.url()).unwrap();
+    let other = SessionStore::connect(&db.url()).unwrap();
+    store.update_session(&bare_session("one")).unwrap();
+    // It was never appended to.
+    store.insert_event(&event("a", "one", 1)).unwrap();
+    thread::scope(|scope| {
+        let mut waiting = None;
+        let appended = store.transaction(|tx| {
+            begin(tx)?;
+            waiting = Some(scope.spawn(move || waits(&other)));
+            db.wait_until_one_waits();
+            tx.append_events("one", &[new_event("b")])
+        });
+        Some((appended.unwrap(), waiting.unwrap().join().unwrap()))
+    })
+}
+
+#[test]
+fn what_it_has_read_of_a_session_stays_also_if_nobody_has_appended_to_it() {
+    let read = |tx: &mut StoreTransaction<'_>| tx.last_event_index("one").map(drop);
+    let append = |other: &SessionStore| other.append_events("one", &[new_event("c")]).unwrap();
+    let Some(indexes) = beside(read, append) else { return };
+    assert_eq!(indexes, (vec![2], vec![3]));
+}
+
+/// Both lock the events first, whatever the transaction begins with.
+#[test]
+fn it_does_not_run_into_an_append_that_needs_the_record() {
+    let guarded =
+        |other: &SessionStore| other.append(&AppendRequest::new("one").must_be_live(), &[new_event("c")]).unwrap();
+    let read = |tx: &mut StoreTransaction<'_>| tx.get_session("one").map(drop);
+    let write = |tx: &mut StoreTransaction<'_>| tx.update_session(&bare_session("one"));
+    for indexes in [beside(read, guarded), beside(write, guarded)] {
+        let Some(indexes) = indexes else { return };
+        assert_eq!(indexes, (vec![2], vec![3]));
+    }
 }

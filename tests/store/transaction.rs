@@ -43,6 +43,7 @@ fn every_verb_is_part_of_one_commit_that_is_on_disk() {
 fn what_goes_wrong_rolls_back() {
     on_each(|store, _| an_error_rolls_back_and_is_the_callers(store));
     on_each(|store, _| a_panic_rolls_back_and_goes_on(store));
+    on_each(|store, _| what_is_left_open_inside_is_an_error(store));
 }
 
 #[test]

@@ -43,8 +43,14 @@ pub(crate) async fn begin<C: PgLink>(conn: &mut C, lock: Lock<'_>) -> Result<()>
 
 /// Runs the work in the transaction that has begun, and ends it.
 pub(crate) async fn finish<C: PgLink, T>(conn: &mut C, work: impl AsyncFnOnce(&mut C) -> Result<T>) -> Result<T> {
+    let begun = depth(conn);
     let mut open = Open { conn, is_settled: false };
-    let value = match work(open.conn).await {
+    let mut done = work(open.conn).await;
+    // What was begun inside and is still open would be all that is ended here.
+    while depth(open.conn) > begun && open.conn.roll_back().await.is_ok() {
+        done = done.and(Err(DieselError::AlreadyInTransaction.into()));
+    }
+    let value = match done {
         Ok(value) => value,
         Err(error) => {
             open.roll_back().await;

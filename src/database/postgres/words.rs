@@ -105,7 +105,6 @@ pub(crate) fn is_about_the_server(error: &Error) -> bool {
 }
 
 /// Whether the server broke a circle of transactions here.
-#[cfg(feature = "postgres")]
 pub(crate) fn is_deadlock(error: &Error) -> bool {
     matches!(error, Error::Busy { source } if source.to_string() == "deadlock detected")
 }

@@ -68,8 +68,14 @@ async fn finish<T>(
     conn: &mut SqliteConnection,
     work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T>,
 ) -> Result<T> {
+    let begun = depth(conn);
     let mut open = Open { conn, is_settled: false };
-    let value = work(open.conn).await.map_err(|error| disk::explain(open.conn, error))?;
+    let mut done = work(open.conn).await.map_err(|error| disk::explain(open.conn, error));
+    // What was begun inside and is still open would be all that is ended here.
+    while depth(open.conn) > begun && Manager::rollback_transaction(open.conn).is_ok() {
+        done = done.and(Err(DieselError::AlreadyInTransaction.into()));
+    }
+    let value = done?;
     let before = depth(open.conn);
     let committed = Manager::commit_transaction(open.conn);
     // Diesel rolls back after a failed COMMIT, but not after a failed RELEASE.

@@ -5,12 +5,14 @@ use super::store_connection::StoreConnection;
 use crate::database::postgres::Holdable;
 use crate::error::Result;
 
-/// What a verb reads of one session.
+/// What a verb reads, or writes, of one session.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "a file is locked as a whole"))]
 pub(in crate::store) enum SessionRead<'a> {
     Record(&'a str),
     Events(&'a str),
+    /// It writes the record.
+    Writes(&'a str),
 }
 
 /// Makes sure of that for one transaction.
@@ -37,6 +39,7 @@ impl HeldReads {
                 match read {
                     SessionRead::Record(id) => holdable.hold_record(conn, id),
                     SessionRead::Events(session_id) => holdable.hold_events(conn, session_id),
+                    SessionRead::Writes(id) => holdable.hold_for_writing(conn, id),
                 }
             }
         }
