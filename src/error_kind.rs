@@ -1,5 +1,7 @@
 //! What kind of failure an error is, for code that answers somebody else.
 
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+
 use crate::error::Error;
 
 /// What kind of failure an [`enum@Error`] is: who can do something about it, and what. A service can map it to a status.
@@ -27,9 +29,10 @@ use crate::error::Error;
 pub enum ErrorKind {
     /// A value that was passed in cannot be used: not JSON, a cursor of another listing, a line that is not an export's.
     InvalidInput,
-    /// There is no such session.
+    /// There is no such session; or a query of your own found no row.
     NotFound,
-    /// What is stored speaks against it: an id is taken, the session ends elsewhere or has ended.
+    /// What is stored speaks against it: an id is taken, the session ends elsewhere or has ended, a unique or foreign key is
+    /// violated.
     Conflict,
     /// The database cannot do this at all.
     Unsupported,
@@ -62,6 +65,17 @@ impl ErrorKind {
     }
 }
 
+/// Whether other rows speak against a row.
+fn is_about_the_rows(kind: &DatabaseErrorKind) -> bool {
+    matches!(
+        kind,
+        DatabaseErrorKind::UniqueViolation
+            | DatabaseErrorKind::ForeignKeyViolation
+            | DatabaseErrorKind::RestrictViolation
+            | DatabaseErrorKind::ExclusionViolation
+    )
+}
+
 impl Error {
     /// What kind of failure this is. For a call that failed after some of its steps, it is the kind of the error that stopped it.
     ///
@@ -90,6 +104,12 @@ impl Error {
             Self::DiskFull { .. } => ErrorKind::StorageFull,
             Self::Decode { .. } => ErrorKind::Undecodable,
             Self::Unfinished { source, .. } => source.kind(),
+            // Of a statement of the application's own, in most cases.
+            Self::Database { source: DieselError::NotFound } => ErrorKind::NotFound,
+            Self::Database { source: DieselError::DatabaseError(kind, _) } if is_about_the_rows(kind) => {
+                ErrorKind::Conflict
+            }
+            Self::Io { source } if source.kind() == std::io::ErrorKind::AlreadyExists => ErrorKind::Conflict,
             Self::Io { .. }
             | Self::NotMigrated { .. }
             | Self::MigrationNeeded { .. }

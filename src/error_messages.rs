@@ -226,3 +226,19 @@ fn every_error_is_of_a_kind() {
     let others: usize = kinds.iter().map(|(_, _, names)| names.len()).sum();
     assert_eq!((of_kind(ErrorKind::Internal).len(), ErrorKind::Internal.http_status()), (VARIANTS - others, 500));
 }
+
+/// They come out of the application's own statements, by `?` in a transaction.
+#[test]
+fn the_rows_of_an_application_conflict_and_are_missing_too() {
+    let violated = |kind| DieselError::DatabaseError(kind, Box::new("no".to_owned()));
+    for (source, kind) in [
+        (DieselError::NotFound, ErrorKind::NotFound),
+        (violated(DatabaseErrorKind::UniqueViolation), ErrorKind::Conflict),
+        (violated(DatabaseErrorKind::ForeignKeyViolation), ErrorKind::Conflict),
+        (violated(DatabaseErrorKind::NotNullViolation), ErrorKind::Internal),
+    ] {
+        assert_eq!(Error::from(source).kind(), kind);
+    }
+    let exists = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
+    assert_eq!(Error::from(exists).kind(), ErrorKind::Conflict);
+}

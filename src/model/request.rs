@@ -63,7 +63,7 @@ impl ListSessionsRequest {
         Self::default()
     }
 
-    /// The maximum number of rows on a page; 0 and `None` mean the default of 100.
+    /// The maximum number of rows on a page; 0 and `None` mean the default of 100, as does a negative number in a query string.
     ///
     /// ```
     /// # use agent_session_store::ListSessionsRequest;
@@ -289,7 +289,7 @@ impl ListEventsRequest {
         Self { limit: 0, max_bytes: None, cursor: None, filter }
     }
 
-    /// The maximum number of rows on a page; 0 and `None` mean the default of 100.
+    /// The maximum number of rows on a page; 0 and `None` mean the default of 100, as does a negative number in a query string.
     ///
     /// ```
     /// # use agent_session_store::ListEventsRequest;

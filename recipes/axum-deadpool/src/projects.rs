@@ -32,7 +32,7 @@ diesel::allow_tables_to_appear_in_same_query!(projects, project_sessions);
 agent_session_store::allow_joins!(projects, project_sessions);
 
 /// However many a client asks for.
-const MOST_ON_A_PAGE: u32 = 200;
+pub(crate) const MOST_ON_A_PAGE: u32 = 200;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

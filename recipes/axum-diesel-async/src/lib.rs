@@ -61,5 +61,8 @@ async fn events(
     State(pool): State<Pool>,
     Query(request): Query<ListEventsRequest>,
 ) -> Result<Json<ListPage<SessionEvent>>> {
+    // A page is in memory as a whole, and a client may ask for any.
+    let rows = request.page_size().min(projects::MOST_ON_A_PAGE);
+    let request = request.limit(rows);
     Ok(Json(pool.get().await?.list_events(&request).await?))
 }
