@@ -1,13 +1,16 @@
 //! Calls that a database or a store refuses as it is now.
 
 use agent_session_store::diesel::Connection;
-use agent_session_store::diesel::connection::SimpleConnection;
+use agent_session_store::diesel::connection::{
+    AnsiTransactionManager as Manager, SimpleConnection, TransactionManager,
+};
 use agent_session_store::{
-    Error, Export, FileMaintenance, JournalMode, Json, Selection, SessionPersistDriver, SessionStore,
+    AppendRequest, Error, Export, FileMaintenance, JournalMode, Json, ListEventsRequest, PruneRequest, Selection,
+    SessionPersistDriver, SessionStore, StoreConnection,
 };
 
 use super::{Case, filled, list_events};
-use crate::common::{event, session};
+use crate::common::{event, new_event, session};
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -94,6 +97,67 @@ pub(super) const CASES: &[Case] = &[
         is: |error| matches!(error, Error::Database { .. }),
         says: "the database reported an error: Cannot perform this operation outside of a transaction",
         because: &["Cannot perform this operation outside of a transaction"],
+    },
+    Case {
+        name: "a transaction in which one of its code's own is left open",
+        given: filled,
+        when: |db| {
+            let store = SessionStore::builder().journal_mode(JournalMode::Rollback).open(db.path())?;
+            store.transaction(|tx| match tx.connection() {
+                StoreConnection::Sqlite(conn) => Ok::<_, Error>(Manager::begin_transaction(conn)?),
+                #[allow(unreachable_patterns, reason = "the other databases of other features")]
+                _ => Ok(()),
+            })
+        },
+        is: |error| matches!(error, Error::Database { .. }),
+        says: "the database reported an error: Cannot perform this operation while a transaction is open",
+        because: &["Cannot perform this operation while a transaction is open"],
+    },
+    Case {
+        name: "an append to a session that must have a record",
+        given: filled,
+        when: |db| db.connect().append(&AppendRequest::new("two").must_exist(), &[new_event("e2")]).map(drop),
+        is: |error| matches!(error, Error::SessionNotFound { id } if id == "two"),
+        says: "there is no session \"two\"",
+        because: &[],
+    },
+    Case {
+        name: "an append to a session that must be live",
+        given: filled_then!("UPDATE sessions SET destroyed_at = 5"),
+        when: |db| db.connect().append(&AppendRequest::new("one").must_be_live(), &[new_event("e2")]).map(drop),
+        is: |error| matches!(error, Error::SessionEnded { id } if id == "one"),
+        says: "session \"one\" has ended",
+        because: &[],
+    },
+    Case {
+        name: "an archive where a file exists",
+        given: filled,
+        when: |db| db.connect().prune(&PruneRequest::new().session("one").archive_to(db.path())).map(drop),
+        is: |error| matches!(error, Error::Io { source } if source.kind() == std::io::ErrorKind::AlreadyExists),
+        says: "reading or writing failed: the file already exists",
+        because: &["the file already exists"],
+    },
+    Case {
+        name: "an archive by a store that only reads",
+        given: filled,
+        when: |db| {
+            let store = SessionStore::builder().read_only(true).open(db.path())?;
+            store.prune(&PruneRequest::new().session("one").archive_to(db.folder().join("archive"))).map(drop)
+        },
+        is: |error| matches!(error, Error::ReadOnly { .. }),
+        says: "the database cannot be written to: attempt to write a readonly database",
+        because: &["attempt to write a readonly database"],
+    },
+    Case {
+        name: "a predicate after a cursor of another listing",
+        given: filled,
+        when: |_| {
+            let cursor = ListEventsRequest::new("two").cursor_after(&event("e1", "two", 1));
+            ListEventsRequest::new("one").cursor(cursor).predicate().map(drop)
+        },
+        is: |error| matches!(error, Error::InvalidCursor { .. }),
+        says: "the cursor cannot be used: it belongs to another listing, or was changed",
+        because: &[],
     },
     Case {
         name: "a checkpoint by a store that only reads",

@@ -178,6 +178,10 @@ impl StoreEngine for SqliteEngine {
         if request.is_dry_run() {
             return self.read(|conn| conn.prune(request));
         }
+        // Before an archive is written of what then stays.
+        if self.is_read_only && request.archive.is_some() {
+            return Err(read_only::refusal());
+        }
         if request.reclaims_space() {
             refuse(self.id, &[Activity::Reading])?;
         }
