@@ -335,8 +335,8 @@ impl fmt::Display for Error {
             Self::Unsupported { reason } => write!(f, "this database cannot do that: {reason}"),
             Self::Closed => f.write_str("the store is closed"),
             Self::Reentrant => f.write_str(
-                "the store was called from inside another of its calls, which this one would wait for: \
-                 call it after that one has returned; in a transaction, call the verbs of the transaction",
+                "a call of the store came from inside another one and would wait for it forever: \
+                 make it after the other has returned; in a transaction, call the verbs of the transaction",
             ),
             Self::Panicked => {
                 f.write_str("the thread that did the work panicked; a write may or may not have been stored")

@@ -174,7 +174,7 @@ fn all_errors() -> Vec<(Error, &'static str)> {
         (Error::Closed, "the store is closed"),
         (
             Error::Reentrant,
-            "the store was called from inside another of its calls, which this one would wait for: call it after that one has returned; in a transaction, call the verbs of the transaction",
+            "a call of the store came from inside another one and would wait for it forever: make it after the other has returned; in a transaction, call the verbs of the transaction",
         ),
         (Error::Panicked, "the thread that did the work panicked; a write may or may not have been stored"),
         (Error::Thread { source: io() }, "cannot start a thread: the pipe is gone"),

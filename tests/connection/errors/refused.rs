@@ -73,7 +73,7 @@ pub(super) const CASES: &[Case] = &[
             inside
         },
         is: |error| matches!(error, Error::Reentrant),
-        says: "the store was called from inside another of its calls, which this one would wait for: call it after that one has returned; in a transaction, call the verbs of the transaction",
+        says: "a call of the store came from inside another one and would wait for it forever: make it after the other has returned; in a transaction, call the verbs of the transaction",
         because: &[],
     },
     Case {
@@ -84,7 +84,7 @@ pub(super) const CASES: &[Case] = &[
             store.transaction(|_| store.get_session("one").map(drop))
         },
         is: |error| matches!(error, Error::Reentrant),
-        says: "the store was called from inside another of its calls, which this one would wait for: call it after that one has returned; in a transaction, call the verbs of the transaction",
+        says: "a call of the store came from inside another one and would wait for it forever: make it after the other has returned; in a transaction, call the verbs of the transaction",
         because: &[],
     },
     Case {
