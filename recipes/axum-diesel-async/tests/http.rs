@@ -134,7 +134,7 @@ async fn what_cannot_be_done_is_answered_with_its_status() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_without_its_project_is_not_started() {
     let Some(service) = Service::start().await else { return };
-    assert_eq!(service.start_session(7, "s").await, StatusCode::INTERNAL_SERVER_ERROR, "there is no project 7");
+    assert_eq!(service.start_session(7, "s").await, StatusCode::CONFLICT, "there is no project 7");
     let (_, page) = service.get("/projects/7/sessions").await;
     assert_eq!(ids(&page), Vec::<&str>::new());
     assert_eq!(service.post("/sessions/s/events", json!([event("a")])).await.0, StatusCode::NOT_FOUND, "no record");
