@@ -75,7 +75,10 @@ fn empty(conn: &mut SqliteConnection) {
 }
 
 fn session(id: &str, created_at: i64) -> SessionRecord {
-    with!(SessionRecord::new(id, "claude", "a", "c", chrono::DateTime::from_timestamp_millis(created_at).unwrap()), session_init: Some(Json::parse("{}").unwrap()))
+    let created_at = chrono::DateTime::from_timestamp_millis(created_at).unwrap();
+    let mut session = SessionRecord::new(id, "claude", "a", "c", created_at);
+    session.session_init = Some(Json::parse("{}").unwrap());
+    session
 }
 
 fn event(id: &str, session_id: &str, event_index: i64) -> SessionEvent {
