@@ -6,6 +6,7 @@
 pub(crate) mod columns;
 mod conversions;
 mod decode;
+mod doomed;
 pub(crate) mod fields;
 mod kinds;
 pub(crate) mod link;
@@ -191,13 +192,14 @@ pub(crate) fn is_about_the_database(error: &Error) -> bool {
     sqlite::words::is_about_the_file(error)
 }
 
-/// Whether a part of a step that fails with this may succeed if it runs again, after the others had their turn.
+/// Whether a write that failed so, and stored nothing, fares better if it is repeated: it was in a circle of transactions
+/// that waited for each other, and has been chosen to break it.
+#[cfg_attr(not(feature = "postgres-backend"), expect(unused_variables, reason = "writers of a file wait in a line"))]
 pub(crate) fn is_worth_repeating(error: &Error) -> bool {
     #[cfg(feature = "postgres-backend")]
-    if postgres::words::is_deadlock(error) {
-        return true;
-    }
-    matches!(error, Error::Unfinished { source, .. } if is_worth_repeating(source))
+    return postgres::words::is_deadlock(error);
+    #[cfg(not(feature = "postgres-backend"))]
+    return false;
 }
 
 /// The result of a blocking connection's future.

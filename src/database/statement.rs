@@ -11,6 +11,8 @@ pub(crate) trait Dialect: Backend {
     const SESSIONS: &'static str;
     /// What makes a column compare by bytes, where it would not.
     const BY_BYTES: &'static str;
+    /// Of some events `e`, the last in order.
+    const LAST: &'static str;
 
     /// Writes the time of the session with this id, which its record shows as this number of milliseconds: with its
     /// fraction, where the database keeps one.

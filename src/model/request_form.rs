@@ -17,15 +17,15 @@ struct SessionsForm {
     agent: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sandbox_id: Option<String>,
-    #[serde(default, deserialize_with = "spelled", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "perhaps_text", skip_serializing_if = "Option::is_none")]
     live: Option<bool>,
-    #[serde(default, deserialize_with = "spelled", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "perhaps_text", skip_serializing_if = "Option::is_none")]
     created_from: Option<i64>,
-    #[serde(default, deserialize_with = "spelled", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "perhaps_text", skip_serializing_if = "Option::is_none")]
     created_before: Option<i64>,
-    #[serde(default, deserialize_with = "spelled", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "perhaps_text", skip_serializing_if = "Option::is_none")]
     descending: Option<bool>,
-    #[serde(default, deserialize_with = "spelled", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "perhaps_text", skip_serializing_if = "Option::is_none")]
     limit: Option<Limit>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cursor: Option<Cursor>,
@@ -35,15 +35,15 @@ struct SessionsForm {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct EventsForm {
     session_id: String,
-    #[serde(default, deserialize_with = "spelled", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "perhaps_text", skip_serializing_if = "Option::is_none")]
     after: Option<i64>,
-    #[serde(default, deserialize_with = "spelled", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "perhaps_text", skip_serializing_if = "Option::is_none")]
     before: Option<i64>,
-    #[serde(default, deserialize_with = "spelled", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "perhaps_text", skip_serializing_if = "Option::is_none")]
     descending: Option<bool>,
-    #[serde(default, deserialize_with = "spelled", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "perhaps_text", skip_serializing_if = "Option::is_none")]
     limit: Option<Limit>,
-    #[serde(default, deserialize_with = "spelled", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "perhaps_text", skip_serializing_if = "Option::is_none")]
     max_bytes: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cursor: Option<Cursor>,
@@ -169,7 +169,8 @@ impl FromStr for Limit {
     }
 }
 
-fn spelled<'de, T: Spelled, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+/// A value, or a text that spells it out.
+fn perhaps_text<'de, T: Spelled, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     deserializer.deserialize_any(SpelledVisitor(PhantomData))
 }
 

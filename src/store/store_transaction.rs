@@ -3,7 +3,7 @@
 use diesel::result::Error as DieselError;
 
 use super::blocking::SessionStore;
-use super::engine::{HeldReads, SessionRead, StoreConnection, on_connection};
+use super::engine::{SessionLocks, SessionUse, StoreConnection, on_connection};
 use super::writer::again;
 use crate::error::{Error, Result};
 
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 #[expect(missing_debug_implementations, reason = "Diesel's connections have none")]
 pub struct StoreTransaction<'a> {
     conn: StoreConnection<'a>,
-    held: HeldReads,
+    locks: SessionLocks,
     /// Your code has had the connection since the transaction was last known to be there.
     is_lent: bool,
     /// The error that ended the transaction. Whatever came after it would be on its own.
@@ -31,12 +31,12 @@ impl SessionStore {
     ///   before it or wait for its end, those of other processes for as long as their busy timeout. Reads go on, and see
     ///   nothing of it until it is committed. (In memory, and while it commits with a rollback journal, reads wait too.)
     /// - On PostgreSQL, it has a connection of its own, of which there are as many as
-    ///   [`readers`](crate::SessionStoreBuilder::readers); further transactions wait for one. Only writes to what it has
-    ///   written or read of a session wait for its end: appends to a session that it has appended to or whose events it
-    ///   has read, and an update of a record that it has stored or read with `get_session`. So what you write may depend
-    ///   on that. A write of this store that waits holds up those behind it. The isolation level is READ COMMITTED: a
-    ///   listing of sessions, statistics and the like see what was committed before the verb began, and hold nothing;
-    ///   nor does a record or a session that does not exist yet.
+    ///   [`readers`](crate::SessionStoreBuilder::readers); further transactions wait for one. Only writes to sessions
+    ///   that it has used wait for its end: appends, where it has read or written the session's events or its record, and
+    ///   updates of a record that it has stored or read with `get_session`. So what you write may depend on that. A write
+    ///   of this store that waits holds up those behind it. The isolation level is READ COMMITTED: a listing of sessions,
+    ///   statistics and `get_event` see what was committed before the verb began, and lock nothing. Nor does it lock a
+    ///   session to read that there is none.
     ///
     /// The verbs that otherwise work in steps, `prune` and `import`, work here in one piece. In a store that is
     /// [`read_only`](crate::SessionStoreBuilder::read_only), on a file, all reads are from one snapshot, and a write fails
@@ -70,7 +70,7 @@ impl SessionStore {
     {
         let mut refusal = None;
         let done = self.0.engine.transaction(|conn| {
-            let mut tx = StoreTransaction { conn, held: HeldReads::default(), is_lent: false, ended_by: None };
+            let mut tx = StoreTransaction { conn, locks: SessionLocks::default(), is_lent: false, ended_by: None };
             match work(&mut tx) {
                 Ok(value) => tx.check_open().map(|()| value),
                 Err(error) => {
@@ -88,15 +88,15 @@ impl SessionStore {
 }
 
 impl StoreTransaction<'_> {
-    /// Runs one verb, if the transaction is still there. What it reads of a session is held before.
+    /// Runs one verb, if the transaction is still there. What it uses of a session is locked before.
     pub(super) fn run<T>(
         &mut self,
-        read: Option<SessionRead<'_>>,
+        what: Option<SessionUse<'_>>,
         verb: impl FnOnce(&mut StoreConnection<'_>) -> Result<T>,
     ) -> Result<T> {
         self.check_open()?;
-        let held = read.map_or(Ok(()), |read| self.held.hold(&mut self.conn, read));
-        held.and_then(|()| verb(&mut self.conn)).inspect_err(|error| {
+        let locked = what.map_or(Ok(()), |what| self.locks.take(&mut self.conn, what));
+        locked.and_then(|()| verb(&mut self.conn)).inspect_err(|error| {
             if !self.conn.is_in_transaction() {
                 self.ended_by = Some(again(error));
             }

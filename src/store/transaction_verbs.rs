@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::engine::{SessionRead, on_connection};
+use super::engine::{SessionUse, on_connection};
 use super::store_transaction::StoreTransaction;
 use crate::driver::SessionPersistDriver;
 use crate::error::Result;
@@ -22,7 +22,7 @@ macro_rules! print {
                 ///
                 #[doc = example!(transaction, $let, stringify!($verb), $arguments, $then)]
                 pub fn $verb(&mut self, $($argument: argument_type!($how $type)),*) -> Result<$answer> {
-                    self.run(session_read!($verb($($argument),*)), |conn| on_connection!(conn, conn => conn.$verb($($argument),*)))
+                    self.run(session_use!($verb($($argument),*)), |conn| on_connection!(conn, conn => conn.$verb($($argument),*)))
                 }
             )*
 
@@ -70,25 +70,25 @@ macro_rules! print {
     };
 }
 
-/// What a verb reads of one session, if it does.
-macro_rules! session_read {
+/// What a verb uses of one session and does not lock itself, if anything.
+macro_rules! session_use {
     (get_session($id:ident)) => {
-        Some(SessionRead::Record($id))
+        Some(SessionUse::ReadRecord($id))
     };
     (list_events($request:ident)) => {
-        Some(SessionRead::Events(&$request.filter.session_id))
+        Some(SessionUse::ReadEvents(&$request.filter.session_id))
     };
     (last_event_index($session_id:ident)) => {
-        Some(SessionRead::Events($session_id))
+        Some(SessionUse::ReadEvents($session_id))
     };
     (latest_events($session_id:ident, $($limit:ident),*)) => {
-        Some(SessionRead::Events($session_id))
+        Some(SessionUse::ReadEvents($session_id))
     };
     (update_session($session:ident)) => {
-        Some(SessionRead::Writes(&$session.id))
+        Some(SessionUse::WriteRecord(&$session.id))
     };
     (destroy_session($id:ident, $at:ident)) => {
-        Some(SessionRead::Writes($id))
+        Some(SessionUse::WriteRecord($id))
     };
     ($other:ident($($argument:ident),*)) => {
         None

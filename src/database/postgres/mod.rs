@@ -65,6 +65,7 @@ impl Dialect for Pg {
     const EVENTS: &'static str = "events";
     const SESSIONS: &'static str = "sessions";
     const BY_BYTES: &'static str = " COLLATE \"C\"";
+    const LAST: &'static str = "ORDER BY e.event_index DESC, e.id COLLATE \"C\" DESC LIMIT 1";
 
     fn push_created_at<'b>(mut out: AstPass<'_, 'b, Self>, millis: &'b i64, _: &'b str) -> QueryResult<()> {
         out.push_bind_param::<BigInt, _>(millis)

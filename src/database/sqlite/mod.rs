@@ -67,6 +67,7 @@ impl Dialect for Sqlite {
     const EVENTS: &'static str = "main.events";
     const SESSIONS: &'static str = "main.sessions";
     const BY_BYTES: &'static str = "";
+    const LAST: &'static str = "ORDER BY e.event_index DESC, e.id DESC, e.rowid DESC LIMIT 1";
 
     fn push_created_at<'b>(mut out: AstPass<'_, 'b, Self>, millis: &'b i64, id: &'b str) -> QueryResult<()> {
         out.push_sql("coalesce((SELECT s.created_at FROM main.sessions AS s WHERE s.id = ");

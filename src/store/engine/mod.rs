@@ -1,9 +1,9 @@
 //! The database behind a store. Nothing outside this folder names one.
 
-mod held_reads;
 mod on_open;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod session_locks;
 mod sqlite;
 mod store_connection;
 mod store_engine;
@@ -14,10 +14,10 @@ use std::path::Path;
 
 use diesel::result::ConnectionError;
 
-pub(super) use self::held_reads::{HeldReads, SessionRead};
 pub(super) use self::on_open::OnOpen;
 #[cfg(feature = "postgres")]
 use self::postgres::PostgresEngine;
+pub(super) use self::session_locks::{SessionLocks, SessionUse};
 use self::sqlite::SqliteEngine;
 pub use self::store_connection::StoreConnection;
 pub(super) use self::store_connection::on_connection;

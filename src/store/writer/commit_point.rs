@@ -3,6 +3,7 @@
 use super::group_commit::GroupCommit;
 use super::job::{Job, again};
 use super::row_writes::Rows;
+use crate::database::is_worth_repeating;
 use crate::error::{Error, Result};
 
 /// The writing connection, or what is left of it.
@@ -126,7 +127,7 @@ const ATTEMPTS: usize = 5;
 fn attempt_alone<W: GroupCommit>(job: &mut Box<dyn Job<W::Connection>>, connection: &mut W::Connection) {
     for _ in 0..ATTEMPTS {
         job.attempt(connection);
-        if !job.error().is_some_and(W::is_worth_repeating) {
+        if !job.error().is_some_and(is_worth_repeating) {
             break;
         }
     }

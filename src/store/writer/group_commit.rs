@@ -41,12 +41,6 @@ pub(in crate::store) trait GroupCommit: Send + 'static {
     /// cannot if the failure may have rolled back the others too: what follows would be on its own.
     fn can_go_on(connection: &mut Self::Connection, error: Option<&Error>) -> bool;
 
-    /// Whether a write that failed so, and stored nothing, fares better at once: it was in a circle of transactions that
-    /// waited for each other, and has been chosen to break it.
-    fn is_worth_repeating(_: &Error) -> bool {
-        false
-    }
-
     /// Lets the next writes, of this number, share the time that one has waited for a lock in vain, until
     /// [`take_time`](Self::take_time). False if they would wait for the same lock.
     fn hurry(&mut self, _: usize) -> bool {

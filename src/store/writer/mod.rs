@@ -23,6 +23,7 @@ use self::job::{queued, undisturbed};
 use self::queue::WriteQueue;
 use self::row_writes::Write;
 use super::reentrance::{Activity, ActivityGuard, StoreId, is_inside, refuse};
+use crate::database::is_worth_repeating;
 use crate::error::{Error, Result};
 
 /// The writing connection, and its queue.
@@ -88,7 +89,7 @@ impl<W: GroupCommit> Writer<W> {
         L: Write<W::Connection, Answer = T> + Send + 'static,
     {
         match self.write_now(now) {
-            Some(Err(error)) if W::is_worth_repeating(&error) => self.submit(later()),
+            Some(Err(error)) if is_worth_repeating(&error) => self.submit(later()),
             Some(result) => result,
             None => self.submit(later()),
         }
@@ -100,7 +101,7 @@ impl<W: GroupCommit> Writer<W> {
         mut work: impl FnMut(&mut W::Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         match self.write_now(&mut work) {
-            Some(Err(error)) if W::is_worth_repeating(&error) => self.submit(work),
+            Some(Err(error)) if is_worth_repeating(&error) => self.submit(work),
             Some(result) => result,
             None => self.submit(work),
         }

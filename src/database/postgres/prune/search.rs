@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
-use super::activity::{LAST, is_inactive};
+use super::activity::is_inactive;
 use super::survey::weights;
 use super::{EventPlace, Finding};
+use crate::database::doomed::Doomed;
 use crate::database::postgres::pg_link::PgLink;
 use crate::database::postgres::session_ids;
 use crate::database::pruning::{Rule, Stage};
@@ -43,23 +44,13 @@ struct Visited {
 }
 
 postgres_statement! {
-    DoomedFrom { first: &'a str, destroyed_before: Option<i64>, created_before: Option<i64>, inactive_before: Option<i64> } -> Text,
-    "SELECT id FROM sessions WHERE id >= " { first as Text } " AND (destroyed_at < "
-    { destroyed_before as Nullable<BigInt> } " OR created_at < " { created_before as Nullable<BigInt> }
-    " OR CASE WHEN created_at < " { inactive_before as Nullable<BigInt> }
-    " THEN coalesce(destroyed_at < " { inactive_before as Nullable<BigInt> }
-    ", true) AND NOT coalesce((SELECT e.created_at >= " { inactive_before as Nullable<BigInt> }
-    " FROM events AS e WHERE e.session_id = sessions.id " [LAST] "), false) END) ORDER BY id LIMIT 1000"
+    DoomedFrom { first: &'a str, doomed: Doomed<'a> } -> Text,
+    "SELECT id FROM sessions WHERE id >= " { first as Text } " AND " { doomed } " ORDER BY id LIMIT 1000"
 }
 
 postgres_statement! {
-    DoomedAfter { after: &'a str, destroyed_before: Option<i64>, created_before: Option<i64>, inactive_before: Option<i64> } -> Text,
-    "SELECT id FROM sessions WHERE id > " { after as Text } " AND (destroyed_at < "
-    { destroyed_before as Nullable<BigInt> } " OR created_at < " { created_before as Nullable<BigInt> }
-    " OR CASE WHEN created_at < " { inactive_before as Nullable<BigInt> }
-    " THEN coalesce(destroyed_at < " { inactive_before as Nullable<BigInt> }
-    ", true) AND NOT coalesce((SELECT e.created_at >= " { inactive_before as Nullable<BigInt> }
-    " FROM events AS e WHERE e.session_id = sessions.id " [LAST] "), false) END) ORDER BY id LIMIT 1000"
+    DoomedAfter { after: &'a str, doomed: Doomed<'a> } -> Text,
+    "SELECT id FROM sessions WHERE id > " { after as Text } " AND " { doomed } " ORDER BY id LIMIT 1000"
 }
 
 postgres_statement! {
@@ -118,19 +109,15 @@ impl<C: PgLink> Stage<C> for RuleStage {
         match &mut self.rest {
             Rest::Nothing => return Ok(false),
             Rest::Records(after) => {
-                let &PruneRequest { destroyed_before, created_before, inactive_before, .. } = request;
+                let doomed = Doomed { by: request };
                 let ids: Vec<String> = match after.as_deref() {
-                    None => {
-                        conn.rows(DoomedFrom { first: "", destroyed_before, created_before, inactive_before }).await?
-                    }
-                    Some(after) => {
-                        conn.rows(DoomedAfter { after, destroyed_before, created_before, inactive_before }).await?
-                    }
+                    None => conn.rows(DoomedFrom { first: "", doomed }).await?,
+                    Some(after) => conn.rows(DoomedAfter { after, doomed }).await?,
                 };
                 self.rest = match ids.last() {
                     Some(last) => Rest::Records(Some(last.clone())),
                     // Those without a record; only inactivity selects them.
-                    None if inactive_before.is_some() => Rest::Ids(None),
+                    None if request.inactive_before.is_some() => Rest::Ids(None),
                     None => Rest::Nothing,
                 };
                 self.sessions.extend(ids.into_iter().map(|id| (id, None)));

@@ -1,13 +1,15 @@
 //! What a prune would delete, computed in one go. Reading is in nobody's way here.
 
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
-use super::activity::{LAST, last_activity};
+use super::activity::last_activity;
 use crate::database::Lock;
 use crate::database::postgres::pg_link::PgLink;
 use crate::database::postgres::transaction;
 use crate::database::pruning::Rule;
+use crate::database::statement::Dialect;
 use crate::database::survey::{LastActivity, PrunedSession, SessionSummary, Survey, Weight};
 use crate::error::Result;
 use crate::model::retention::PruneRequest;
@@ -44,12 +46,13 @@ pub(in crate::database::postgres) async fn survey<C: PgLink>(
     request: &PruneRequest,
 ) -> Result<Vec<PrunedSession>> {
     transaction::run(conn, Lock::Snapshot, async |conn| {
+        let last = Pg::LAST;
         let query = diesel::sql_query(format!(
             "SELECT coalesce(s.id, held.session_id) AS id, s.id IS NOT NULL AS has_record, coalesce(CASE \
-                 WHEN s.id IS NULL THEN (SELECT e.created_at < $3 FROM events AS e WHERE e.session_id = held.session_id {LAST}) \
+                 WHEN s.id IS NULL THEN (SELECT e.created_at < $3 FROM events AS e WHERE e.session_id = held.session_id {last}) \
                  ELSE s.destroyed_at < $1 OR s.created_at < $2 OR CASE WHEN s.created_at < $3 \
                      THEN coalesce(s.destroyed_at < $3, true) AND NOT coalesce( \
-                         (SELECT e.created_at >= $3 FROM events AS e WHERE e.session_id = s.id {LAST}), false) END \
+                         (SELECT e.created_at >= $3 FROM events AS e WHERE e.session_id = s.id {last}), false) END \
                  END, false) AS is_doomed, coalesce(held.events, 0) AS events, \
                  CASE WHEN s.id IS NULL THEN held.old ELSE 0 END AS orphans \
              FROM (SELECT session_id, count(*) AS events, count(*) FILTER (WHERE created_at < $4) AS old \

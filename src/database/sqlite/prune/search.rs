@@ -6,12 +6,14 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
 use super::Finding;
-use super::activity::{DOOMED, is_doomed};
+use super::activity::is_doomed;
 use super::distinct_ids::{FoundSessionId, distinct_ids};
 use super::measure::Measuring;
 use super::places::{EventPlace, aged_places, boundary, places};
 use crate::database::columns::{Column, StoredText};
+use crate::database::doomed::Doomed;
 use crate::database::pruning::{Rule, Stage};
+use crate::database::statement::sqlite_statement;
 use crate::database::survey::{LastActivity, least_active};
 use crate::error::Result;
 use crate::model::retention::PruneRequest;
@@ -54,13 +56,17 @@ struct Visited {
     upto: Option<EventPlace>,
 }
 
-#[derive(QueryableByName)]
+sqlite_statement! {
+    /// The next records, whether they are doomed or not.
+    DoomedRows { doomed: Doomed<'a>, from: i64, upto: i64 } -> (BigInt, Text, Nullable<Bool>),
+    "SELECT rowid, id, " { doomed } " FROM " sessions " WHERE rowid BETWEEN " { from as BigInt } " AND " { upto as BigInt }
+    " ORDER BY rowid LIMIT 1000"
+}
+
+#[derive(Queryable)]
 struct SessionRow {
-    #[diesel(sql_type = BigInt)]
     rowid: i64,
-    #[diesel(sql_type = Text)]
     id: Column<StoredText>,
-    #[diesel(sql_type = Nullable<Bool>)]
     is_doomed: Option<bool>,
 }
 
@@ -96,16 +102,7 @@ impl Stage<SqliteConnection> for RuleStage {
         match &mut self.rest {
             Rest::Nothing => return Ok(false),
             &mut Rest::Rows(from, upto) => {
-                let rows: Vec<SessionRow> = diesel::sql_query(format!(
-                    "SELECT rowid, id, {DOOMED} AS is_doomed FROM main.sessions WHERE rowid BETWEEN ?4 AND ?5 \
-                     ORDER BY rowid LIMIT {CHUNK}"
-                ))
-                .bind::<Nullable<BigInt>, _>(request.destroyed_before)
-                .bind::<Nullable<BigInt>, _>(request.created_before)
-                .bind::<Nullable<BigInt>, _>(request.inactive_before)
-                .bind::<BigInt, _>(from)
-                .bind::<BigInt, _>(upto)
-                .load(conn)?;
+                let rows: Vec<SessionRow> = DoomedRows { doomed: Doomed { by: request }, from, upto }.load(conn)?;
                 let next = rows.last().and_then(|row| row.rowid.checked_add(1));
                 self.rest = next.map_or_else(|| Rest::after_records(request), |next| Rest::Rows(next, upto));
                 let doomed = rows.into_iter().filter(|row| row.is_doomed == Some(true));

@@ -5,28 +5,43 @@ use std::collections::HashMap;
 use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
+use diesel::sqlite::Sqlite;
 
-use super::activity::{ACTIVITY, DOOMED, LAST, last_activity};
+use super::activity::{ACTIVITY, last_activity};
 use crate::database::columns::{Column, StoredText};
+use crate::database::doomed::Doomed;
 use crate::database::pruning::Rule;
 use crate::database::sqlite::transaction;
 use crate::database::sqlite::utf8_bytes::Utf8Bytes;
+use crate::database::statement::{Dialect, sqlite_statement};
 use crate::database::survey::{LastActivity, PrunedSession, SessionSummary, Survey, Weight};
 use crate::error::Result;
 use crate::model::retention::PruneRequest;
 
-#[derive(QueryableByName)]
+sqlite_statement! {
+    /// Every session that has a record or events.
+    FoundSessions { doomed: Doomed<'a>, inactive_before: Option<i64>, orphans_before: Option<i64> }
+        -> (Text, Bool, Nullable<Bool>, BigInt, BigInt),
+    "SELECT id, 1, " { doomed } ", 0, 0 FROM main.sessions \
+     WHERE NOT EXISTS (SELECT 1 FROM main.events WHERE session_id = sessions.id) \
+     UNION ALL SELECT session_id, has_record, CASE WHEN has_record \
+         THEN EXISTS (SELECT 1 FROM main.sessions WHERE id = held.session_id AND " { doomed } ") \
+         ELSE (SELECT e.created_at < " { inactive_before as Nullable<BigInt> }
+    " FROM main.events AS e WHERE e.session_id = held.session_id " [Sqlite::LAST] ") END, \
+         events, CASE WHEN has_record THEN 0 ELSE old END FROM ( \
+             SELECT session_id, count(*) AS events, count(CASE WHEN created_at < "
+    { orphans_before as Nullable<BigInt> } " THEN 1 END) AS old, \
+                 EXISTS (SELECT 1 FROM main.sessions WHERE id = events.session_id) AS has_record \
+             FROM main.events GROUP BY session_id) AS held"
+}
+
+#[derive(Queryable)]
 struct FoundSession {
-    #[diesel(sql_type = Text)]
     id: Column<StoredText>,
-    #[diesel(sql_type = Bool)]
     has_record: bool,
-    #[diesel(sql_type = Nullable<Bool>)]
     is_doomed: Option<bool>,
-    #[diesel(sql_type = BigInt)]
     events: i64,
     /// How many of them are old, if the session has no record.
-    #[diesel(sql_type = BigInt)]
     orphans: i64,
 }
 
@@ -40,21 +55,8 @@ pub(in crate::database::sqlite) fn survey(
 ) -> Result<Vec<PrunedSession>> {
     transaction::reading(conn, |conn| {
         let mut survey = Survey::new(request);
-        let found = diesel::sql_query(format!(
-            "SELECT id, 1 AS has_record, {DOOMED} AS is_doomed, 0 AS events, 0 AS orphans FROM main.sessions \
-             WHERE NOT EXISTS (SELECT 1 FROM main.events WHERE session_id = sessions.id) \
-             UNION ALL SELECT session_id, has_record, CASE WHEN has_record \
-                 THEN EXISTS (SELECT 1 FROM main.sessions WHERE id = held.session_id AND {DOOMED}) \
-                 ELSE (SELECT e.created_at < ?3 FROM main.events AS e WHERE e.session_id = held.session_id {LAST}) END, \
-                 events, CASE WHEN has_record THEN 0 ELSE old END FROM ( \
-                     SELECT session_id, count(*) AS events, count(CASE WHEN created_at < ?4 THEN 1 END) AS old, \
-                         EXISTS (SELECT 1 FROM main.sessions WHERE id = events.session_id) AS has_record \
-                     FROM main.events GROUP BY session_id) AS held"
-        ))
-        .bind::<Nullable<BigInt>, _>(request.destroyed_before)
-        .bind::<Nullable<BigInt>, _>(request.created_before)
-        .bind::<Nullable<BigInt>, _>(request.inactive_before)
-        .bind::<Nullable<BigInt>, _>(request.orphans_before);
+        let &PruneRequest { inactive_before, orphans_before, .. } = request;
+        let found = FoundSessions { doomed: Doomed { by: request }, inactive_before, orphans_before };
         for session in found.load_iter::<FoundSession, DefaultLoadingMode>(conn)? {
             let FoundSession { id, has_record, is_doomed, events, orphans } = session?;
             let Some(StoredText(session_id)) = id.ok() else { continue };

@@ -7,7 +7,7 @@ use diesel::PgConnection;
 use super::alive::Alive;
 use super::server::Server;
 use crate::database::postgres::append::{Appending, append_all};
-use crate::database::postgres::{Stored, put_all, transaction, words};
+use crate::database::postgres::{Stored, put_all, transaction};
 use crate::database::{Lock, ready};
 use crate::error::{Error, Result};
 use crate::store::writer::GroupCommit;
@@ -86,13 +86,10 @@ impl GroupCommit for PostgresWriter {
                     | Error::EventIdTaken { .. }
                     | Error::IndexesExhausted { .. }
                     | Error::SessionNotFound { .. }
+                    | Error::SessionEnded { .. }
                     | Error::SessionExists { .. }
             )
         )
-    }
-
-    fn is_worth_repeating(error: &Error) -> bool {
-        words::is_deadlock(error)
     }
 
     /// Their locks may be others: those of other sessions.

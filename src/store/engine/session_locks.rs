@@ -1,32 +1,31 @@
-//! What a transaction reads of a session, which is to stay as it is until the transaction ends.
+//! The locks that a transaction takes for its verbs, so that what it has used of a session stays as it is until it ends.
 
 use super::store_connection::StoreConnection;
 #[cfg(feature = "postgres")]
 use crate::database::postgres::Holdable;
 use crate::error::Result;
 
-/// What a verb reads, or writes, of one session.
+/// What a verb uses of one session.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "a file is locked as a whole"))]
-pub(in crate::store) enum SessionRead<'a> {
-    Record(&'a str),
-    Events(&'a str),
-    /// It writes the record.
-    Writes(&'a str),
+pub(in crate::store) enum SessionUse<'a> {
+    ReadRecord(&'a str),
+    ReadEvents(&'a str),
+    WriteRecord(&'a str),
 }
 
-/// Makes sure of that for one transaction.
+/// The locks of one transaction.
 #[derive(Debug, Default)]
-pub(in crate::store) struct HeldReads {
+pub(in crate::store) struct SessionLocks {
     /// Once it is known.
     #[cfg(feature = "postgres")]
     holdable: Option<Holdable>,
 }
 
-impl HeldReads {
-    /// Called before the read.
+impl SessionLocks {
+    /// Called before the verb.
     #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "a file is locked as a whole"))]
-    pub(in crate::store) fn hold(&mut self, conn: &mut StoreConnection<'_>, read: SessionRead<'_>) -> Result<()> {
+    pub(in crate::store) fn take(&mut self, conn: &mut StoreConnection<'_>, what: SessionUse<'_>) -> Result<()> {
         match conn {
             // The whole file is the transaction's.
             StoreConnection::Sqlite(_) => Ok(()),
@@ -36,10 +35,10 @@ impl HeldReads {
                     Some(known) => known,
                     None => *self.holdable.insert(Holdable::by(conn)?),
                 };
-                match read {
-                    SessionRead::Record(id) => holdable.hold_record(conn, id),
-                    SessionRead::Events(session_id) => holdable.hold_events(conn, session_id),
-                    SessionRead::Writes(id) => holdable.hold_for_writing(conn, id),
+                match what {
+                    SessionUse::ReadRecord(id) => holdable.hold_record(conn, id),
+                    SessionUse::ReadEvents(session_id) => holdable.hold_events(conn, session_id),
+                    SessionUse::WriteRecord(id) => holdable.hold_for_writing(conn, id),
                 }
             }
         }
