@@ -9,6 +9,7 @@ mod locks;
 mod lost;
 mod opening;
 mod pooled;
+mod prune_killed;
 mod replica;
 mod rights;
 mod stopped;
