@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::diesel::{Connection as _, SqliteConnection};
-use agent_session_store::{JournalMode, PruneRequest, SessionPersistDriver, SessionRecord, SessionStore, migrate};
+use agent_session_store::{
+    FileMaintenance, JournalMode, PruneRequest, SessionPersistDriver, SessionRecord, SessionStore,
+};
 use chrono::DateTime;
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -45,6 +47,17 @@ fn main() {
         prune(face, &PruneRequest::new().max_events_per_session(kept));
     });
     part("prune_session", events, &one, &|_, face| prune(face, &PruneRequest::new().session("session-1")));
+    part("prune_archive", events, &one, &|path, face| {
+        prune(face, &PruneRequest::new().session("session-1").archive_to(path.with_extension("archive")));
+    });
+    part("prune_size", sessions * 4, &many, &|_, face| prune(face, &PruneRequest::new().max_total_bytes(1)));
+    part("reclaim_steps", events, &one, &|_, face| {
+        prune(face, &PruneRequest::new().session("session-1"));
+        match face {
+            Face::Store(store) => store.reclaim_space().unwrap(),
+            Face::Connection(conn) => conn.reclaim_space().unwrap(),
+        }
+    });
     part("delete_session", events, &one, &|_, face| match face {
         Face::Store(store) => assert!(store.delete_session("session-1").unwrap()),
         Face::Connection(conn) => assert!(conn.delete_session("session-1").unwrap()),
@@ -107,9 +120,8 @@ fn import(path: &Path, face: &mut Face) {
 fn measure(name: &str, rows: i64, fill: &dyn Fn(&Path), work: &dyn Fn(&Path, &mut Face)) {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("sessions.db");
-    let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
-    migrate(&mut conn).unwrap();
-    drop(conn);
+    // Made for returning space in steps, as an existing file cannot be.
+    SessionStore::builder().incremental_vacuum(name == "reclaim_steps").open(&path).unwrap().close().unwrap();
     fill(&path);
     let mut face = Face::open(&path);
     let mut child = Command::new(std::env::current_exe().unwrap());
