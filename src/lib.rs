@@ -124,6 +124,7 @@ pub use driver::{FileMaintenance, SessionPersistDriver};
 pub use error::{Done, Error};
 pub use error_kind::ErrorKind;
 pub use model::append_request::AppendRequest;
+pub use model::commit_order::CommittedEvent;
 pub use model::cursor::Cursor;
 pub use model::event::{NewEvent, Sender, SessionEvent, UnknownSender};
 pub use model::json::Json;
@@ -135,5 +136,8 @@ pub use model::retention::PruneRequest;
 pub use model::session::SessionRecord;
 pub use model::transfer::{Export, Import, ImportSource, Selection};
 #[cfg(feature = "async")]
-pub use store::{AsyncEvents, AsyncSessionStore, AsyncSessions};
-pub use store::{Durability, JournalMode, SessionStore, SessionStoreBuilder, StoreConnection, StoreTransaction};
+pub use store::{AsyncEvents, AsyncFollow, AsyncFollowAll, AsyncSessionStore, AsyncSessions};
+pub use store::{
+    ChangeToken, Durability, Follow, FollowAll, JournalMode, SessionStore, SessionStoreBuilder, StoreConnection,
+    StoreTransaction,
+};

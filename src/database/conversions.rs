@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::sqlite;
 use crate::error::{Cause, Error};
+use crate::model::commit_order::is_commit_position;
 use crate::model::cursor::Cursor;
 
 /// Recognises, by the database's messages, errors for which Diesel has no type.
@@ -71,7 +72,7 @@ impl FromStr for Cursor {
     ///
     /// [`Error::InvalidCursor`] if the text is not a cursor.
     fn from_str(text: &str) -> Result<Self, Error> {
-        Self::parse(text, sqlite::is_odd_position)
+        Self::parse(text, |position| sqlite::is_odd_position(position) || is_commit_position(position))
             .ok_or(Error::InvalidCursor { reason: "it was not made by this crate" })
     }
 }

@@ -1,6 +1,7 @@
 //! The nouns: stored rows, requests and results. Nothing here knows about connections.
 
 pub(crate) mod append_request;
+pub(crate) mod commit_order;
 pub(crate) mod cursor;
 pub(crate) mod event;
 pub(crate) mod json;

@@ -391,7 +391,15 @@ impl ListEventsRequest {
     /// # Ok::<(), agent_session_store::Error>(())
     /// ```
     pub fn cursor_after(&self, event: &SessionEvent) -> Cursor {
-        Listing::cursor_of(&self.filter, event.event_index, &event.id)
+        self.cursor_at(event.event_index, &event.id)
+    }
+
+    pub(crate) fn cursor_at(&self, event_index: i64, id: &str) -> Cursor {
+        Listing::cursor_of(&self.filter, event_index, id)
+    }
+
+    pub(crate) fn take_cursor(&mut self) -> Option<Cursor> {
+        self.cursor.take()
     }
 
     /// The maximum number of rows on a page, 100 unless [`limit`](Self::limit) says otherwise; for the limit of a query of

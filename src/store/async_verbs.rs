@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use super::async_rows::{AsyncEvents, AsyncSessions};
 use super::asynchronous::AsyncSessionStore;
+use super::changes::change;
 use super::engine::{StoreEngine, on_engine};
-use super::writer::row_writes;
+use super::writer::row_writes::{self, Changing};
 use crate::driver::SessionPersistDriver;
 use crate::error::Result;
 use crate::verbs::*;
@@ -98,8 +99,9 @@ macro_rules! forward {
     };
     (write $store:ident, $verb:ident($($how:ident $argument:ident),*)) => {
         on_engine!($store.engine(), engine => {
-            let write = move |conn: &mut _| SessionPersistDriver::$verb(conn, $(from_owned!($how $argument)),*);
-            engine.writer().write_queued(write).await
+            let change = change::$verb($(&$argument),*).into_owned();
+            let work = move |conn: &mut _| SessionPersistDriver::$verb(conn, $(from_owned!($how $argument)),*);
+            engine.writer().write_queued(Changing { change, work }).await
         })
     };
     (rows $store:ident, $verb:ident($($how:ident $argument:ident),*)) => {

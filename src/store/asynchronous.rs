@@ -57,7 +57,7 @@ pub struct AsyncSessionStore {
 
 /// Each kind of work has its own threads, because work of one kind may wait for work of another.
 pub(super) struct Threads {
-    reading: Workers,
+    reader: Arc<Reader>,
     pub(super) exporting: Workers,
     pub(super) importing: Workers,
     pub(super) copying: Workers,
@@ -151,12 +151,12 @@ impl AsyncSessionStore {
         &self,
         work: impl FnOnce(&Engine) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        if is_inside(self.engine().id(), &[Activity::Reading, Activity::Writing]) {
-            return work(self.engine());
-        }
-        // Not the store itself, which closes when its last clone is dropped.
-        let open = Arc::<OpenStore>::clone(&self.store.0);
-        self.threads.reading.run(move || work(&open.engine)).await
+        self.threads.reader.read(work).await
+    }
+
+    /// For what reads on behalf of this store without keeping it open.
+    pub(super) fn reader(&self) -> Arc<Reader> {
+        Arc::clone(&self.threads.reader)
     }
 
     /// Runs a long operation on one of these threads. Inside another call it runs right here, since the thread of that
@@ -173,13 +173,39 @@ impl AsyncSessionStore {
     }
 }
 
+/// The threads that read. They hold the connections but not the store, which closes when its last clone is dropped.
+pub(super) struct Reader {
+    store: Arc<OpenStore>,
+    threads: Workers,
+}
+
+impl Reader {
+    pub(super) fn engine(&self) -> &Engine {
+        &self.store.engine
+    }
+
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Engine) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        if is_inside(self.engine().id(), &[Activity::Reading, Activity::Writing]) {
+            return work(self.engine());
+        }
+        let open = Arc::clone(&self.store);
+        self.threads.run(move || work(&open.engine)).await
+    }
+}
+
 impl From<SessionStore> for AsyncSessionStore {
     /// Makes an async store over the same connections.
     fn from(store: SessionStore) -> Self {
         let engine = &store.0.engine;
         let long = |limit, name| Workers::new(limit, name, Some(engine.id()));
         let threads = Threads {
-            reading: Workers::new(engine.reading_connections(), "agent-session-store-reads", None),
+            reader: Arc::new(Reader {
+                store: Arc::<OpenStore>::clone(&store.0),
+                threads: Workers::new(engine.reading_connections(), "agent-session-store-reads", None),
+            }),
             exporting: long(16, "agent-session-store-export"),
             importing: long(16, "agent-session-store-import"),
             copying: long(4, "agent-session-store-backup"),

@@ -4,8 +4,9 @@ use std::io::Write;
 use std::path::Path;
 
 use super::blocking::SessionStore;
+use super::changes::change;
 use super::engine::{Engine, StoreEngine, on_engine};
-use super::writer::row_writes;
+use super::writer::row_writes::{self, Changing};
 use crate::driver::{FileMaintenance, SessionPersistDriver};
 use crate::error::Result;
 use crate::verb;
@@ -108,6 +109,16 @@ macro_rules! print {
     };
 }
 
+/// An argument, whichever way it is passed, by reference.
+macro_rules! borrowed {
+    (ref $argument:ident) => {
+        $argument
+    };
+    (val $argument:ident) => {
+        &$argument
+    };
+}
+
 /// One call of a verb. A write borrows its arguments if the connection is free, and queues a copy of them if not.
 macro_rules! forward {
     (read $store:ident, $verb:ident($($how:ident $argument:ident),*)) => {
@@ -115,15 +126,20 @@ macro_rules! forward {
     };
     (write $store:ident, $verb:ident($($how:ident $argument:ident),*)) => {
         on_engine!($store.engine(), engine => engine.write(
+            &change::$verb($(borrowed!($how $argument)),*),
             |conn| conn.$verb($($argument),*),
             || {
                 $(let $argument = $argument.to_owned();)*
-                move |conn: &mut _| SessionPersistDriver::$verb(conn, $(from_owned!($how $argument)),*)
+                Changing {
+                    change: change::$verb($(&$argument),*).into_owned(),
+                    work: move |conn: &mut _| SessionPersistDriver::$verb(conn, $(from_owned!($how $argument)),*),
+                }
             },
         ))
     };
     (rows $store:ident, $verb:ident($($how:ident $argument:ident),*)) => {
         on_engine!($store.engine(), engine => engine.write(
+            &change::$verb($(borrowed!($how $argument)),*),
             |conn| conn.$verb($($argument),*),
             || row_writes::$verb($($argument.to_owned()),*),
         ))

@@ -217,6 +217,20 @@ impl<S> SessionStoreBuilder<S> {
         self
     }
 
+    /// How often the store looks for commits by others while anybody [follows](SessionStore::follow) or waits for changes.
+    /// Default: 50 milliseconds for a file, 1 second on PostgreSQL, where other stores tell of theirs at once, and only
+    /// the commits of programs that tell nobody have to be found. The store's own commits need no looking. The cost
+    /// does not depend on the number of followers.
+    ///
+    /// ```
+    /// # use agent_session_store::SessionStore;
+    /// let builder = SessionStore::builder().watch_interval(std::time::Duration::from_millis(10));
+    /// ```
+    pub fn watch_interval(mut self, interval: Duration) -> Self {
+        self.0.watch_interval = Some(interval.max(Duration::from_millis(1)));
+        self
+    }
+
     /// Runs your code on each connection that the store opens, before it sends anything else: the writing connection,
     /// the reading ones, those that replace a lost one, and those that look at a backup or tidy up at the end. A further
     /// call replaces the hook of an earlier one.

@@ -7,7 +7,9 @@
 mod blocking;
 mod blocking_verbs;
 mod builder;
+mod changes;
 mod engine;
+mod follow;
 mod open_store;
 mod options;
 mod reader_pool;
@@ -35,5 +37,8 @@ pub use self::asynchronous::AsyncSessionStore;
 pub use self::blocking::SessionStore;
 pub use self::builder::SessionStoreBuilder;
 pub use self::engine::StoreConnection;
+#[cfg(feature = "async")]
+pub use self::follow::{AsyncFollow, AsyncFollowAll};
+pub use self::follow::{ChangeToken, Follow, FollowAll};
 pub use self::options::{Durability, JournalMode};
 pub use self::store_transaction::StoreTransaction;

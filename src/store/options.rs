@@ -64,6 +64,8 @@ pub(super) struct Options {
     pub(super) incremental_vacuum: bool,
     pub(super) schema: Option<String>,
     pub(super) transaction_pooling: bool,
+    /// `None` if the engine decides.
+    pub(super) watch_interval: Option<Duration>,
     pub(super) on_open: OnOpen,
 }
 
@@ -82,6 +84,7 @@ impl Default for Options {
             incremental_vacuum: false,
             schema: None,
             transaction_pooling: false,
+            watch_interval: None,
             on_open: OnOpen::default(),
         }
     }

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
@@ -78,4 +79,9 @@ pub(super) fn is_inside(store: StoreId, any_of: &[Activity]) -> bool {
 /// Returns an error if this thread is in the middle of one of these.
 pub(super) fn refuse(store: StoreId, inside: &[Activity]) -> Result<()> {
     if is_inside(store, inside) { Err(Error::Reentrant) } else { Ok(()) }
+}
+
+/// Runs what may be foreign code, a waker: whatever happens there, the others still have to be served.
+pub(super) fn undisturbed(work: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(work));
 }

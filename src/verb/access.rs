@@ -11,6 +11,9 @@ use crate::error::Result;
 pub(crate) trait Writing<D>: Send + 'static {
     type Answer: Send + 'static;
 
+    /// Whether it writes events, or only deletes some.
+    const ADDS_EVENTS: bool;
+
     async fn run(&mut self, db: &mut D) -> Result<Self::Answer>;
 }
 

@@ -205,6 +205,8 @@ struct DeleteArchived {
 impl<D: Database> Writing<D> for DeleteArchived {
     type Answer = Step<PruneReport>;
 
+    const ADDS_EVENTS: bool = false;
+
     async fn run(&mut self, db: &mut D) -> Result<Step<PruneReport>> {
         step(db, self.next..self.parts.len(), PruneReport::default(), self).await
     }

@@ -114,6 +114,8 @@ struct DeleteStep<F> {
 impl<D: Database> Writing<D> for DeleteStep<D::Finding> {
     type Answer = Step<Deletion>;
 
+    const ADDS_EVENTS: bool = false;
+
     async fn run(&mut self, db: &mut D) -> Result<Step<Deletion>> {
         let begun = Deletion { row: self.row, ..Deletion::default() };
         step(db, self.next..self.findings.len(), begun, self).await

@@ -41,6 +41,8 @@ struct ReclaimPages(u64);
 impl<D: Database> Writing<D> for ReclaimPages {
     type Answer = Instant;
 
+    const ADDS_EVENTS: bool = false;
+
     async fn run(&mut self, db: &mut D) -> Result<Instant> {
         db.atomically(Lock::Write, async |db| {
             let began = Instant::now();

@@ -38,6 +38,8 @@ pub(super) struct RestoreStep {
 impl<D: Database> Writing<D> for RestoreStep {
     type Answer = Step<usize>;
 
+    const ADDS_EVENTS: bool = true;
+
     async fn run(&mut self, db: &mut D) -> Result<Step<usize>> {
         step(db, self.from..self.parts.len(), 0, self).await
     }

@@ -26,6 +26,7 @@ mod disk_full;
 mod failures;
 #[cfg(unix)]
 mod file_modes;
+mod follow;
 mod on_open;
 mod opening;
 mod options;

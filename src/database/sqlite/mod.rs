@@ -5,6 +5,7 @@ pub(crate) mod atomic_file;
 pub(crate) mod backup;
 mod check;
 pub(crate) mod checkpoint;
+pub(crate) mod commit_order;
 mod connection;
 mod copying;
 pub(crate) mod disk;

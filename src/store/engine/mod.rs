@@ -1,5 +1,6 @@
 //! The database behind a store. Nothing outside this folder names one.
 
+mod chance;
 mod on_open;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -1,10 +1,15 @@
 //! The one place where writes are committed, and that knows that something was.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::group_commit::GroupCommit;
 use super::job::{Job, again};
 use super::row_writes::Rows;
 use crate::database::is_worth_repeating;
 use crate::error::{Error, Result};
+use crate::store::changes::Changes;
+use crate::store::changes::change::Change;
 
 /// The writing connection, or what is left of it.
 pub(super) struct CommitPoint<W> {
@@ -12,6 +17,9 @@ pub(super) struct CommitPoint<W> {
     writer: Option<W>,
     /// Its last use ended in a panic, perhaps in the middle of a transaction.
     interrupted: bool,
+    changes: Arc<Changes>,
+    /// Somebody wants to know whether others have committed.
+    look_is_due: Arc<AtomicBool>,
     #[cfg(test)]
     pub(super) commits: usize,
 }
@@ -19,7 +27,7 @@ pub(super) struct CommitPoint<W> {
 /// The outcome of a group in one transaction.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Together {
-    /// All calls have results, and something was committed.
+    /// All calls have results, and something was committed, or may have been.
     Committed,
     /// All calls have results, and all are errors.
     Failed,
@@ -28,10 +36,12 @@ enum Together {
 }
 
 impl<W: GroupCommit> CommitPoint<W> {
-    pub(super) fn new(writer: W) -> Self {
+    pub(super) fn new(writer: W, changes: Arc<Changes>, look_is_due: Arc<AtomicBool>) -> Self {
         Self {
             writer: Some(writer),
             interrupted: false,
+            changes,
+            look_is_due,
             #[cfg(test)]
             commits: 0,
         }
@@ -49,11 +59,21 @@ impl<W: GroupCommit> CommitPoint<W> {
         }
     }
 
+    /// Says what may have been committed. Nobody is woken while this holds the connection.
+    fn announce(&mut self, change: &Change<'_>) {
+        self.changes.announce(change);
+        if let Some(writer) = &mut self.writer {
+            writer.tell_others(change);
+        }
+    }
+
     /// Runs work on the connection, and then checks whether it has committed anything. `None` if the store is closed.
     fn using<T>(&mut self, work: impl FnOnce(&mut W) -> T, has_committed: impl FnOnce(&T) -> bool) -> Option<T> {
         let writer = self.writer.as_mut()?;
         if std::mem::replace(&mut self.interrupted, true) {
             writer.abandon_transaction();
+            // It may have been committed before the panic.
+            self.changes.announce(&Change::Anything);
         }
         let result = work(writer);
         // No use may leave a transaction open: what is written in there would only look stored.
@@ -61,6 +81,12 @@ impl<W: GroupCommit> CommitPoint<W> {
             writer.abandon_transaction();
         } else if has_committed(&result) {
             self.committed();
+        }
+        if self.look_is_due.swap(false, Ordering::Relaxed)
+            && let Some(writer) = &mut self.writer
+            && writer.others_have_committed()
+        {
+            self.changes.announce(&Change::Anything);
         }
         self.interrupted = false;
         Some(result)
@@ -72,15 +98,34 @@ impl<W: GroupCommit> CommitPoint<W> {
     }
 
     /// Runs one write, which is its own transaction.
-    pub(super) fn write<T>(&mut self, work: impl FnOnce(&mut W::Connection) -> Result<T>) -> Result<T> {
-        self.using(|writer| run(writer, work), Result::is_ok).unwrap_or(Err(Error::Closed))
+    pub(super) fn write<T>(
+        &mut self,
+        change: &Change<'_>,
+        work: impl FnOnce(&mut W::Connection) -> Result<T>,
+    ) -> Result<T> {
+        let result = self.using(|writer| run(writer, work), Result::is_ok).unwrap_or(Err(Error::Closed));
+        if may_be_stored(result.as_ref().err()) {
+            self.announce(change);
+        }
+        result
+    }
+
+    /// Looks whether others have committed.
+    pub(super) fn look(&mut self) {
+        self.using(|_| (), |()| false);
     }
 
     /// Writes a group: in one transaction if possible, otherwise each write by itself.
     pub(super) fn write_group(&mut self, group: &mut [Box<dyn Job<W::Connection>>]) {
         if group.len() > 1 {
             match self.using(|writer| write_together(writer, group), |became| *became == Together::Committed) {
-                Some(Together::Committed | Together::Failed) => return,
+                Some(Together::Committed) => {
+                    self.announce(&Change::of_all(
+                        group.iter().filter(|job| may_be_stored(job.error())).map(|job| job.change()),
+                    ));
+                    return;
+                }
+                Some(Together::Failed) => return,
                 Some(Together::Undone) | None => {}
             }
         }
@@ -96,6 +141,9 @@ impl<W: GroupCommit> CommitPoint<W> {
             };
             if self.using(attempt, |is_done| *is_done).is_none() {
                 job.fail(Error::Closed);
+            }
+            if may_be_stored(job.error()) {
+                self.announce(&job.change());
             }
             // It has already waited for the lock, so the others need not do so one after the other.
             if let Some(busy @ Error::Busy { .. }) = job.error()
@@ -123,6 +171,11 @@ impl<W: GroupCommit> CommitPoint<W> {
 
 /// How often a write is tried that the database gives up for others.
 const ATTEMPTS: usize = 5;
+
+/// Whether a write with this result is stored, or nobody knows.
+pub(in crate::store) fn may_be_stored(error: Option<&Error>) -> bool {
+    matches!(error, None | Some(Error::Disconnected { may_be_stored: true, .. }))
+}
 
 fn attempt_alone<W: GroupCommit>(job: &mut Box<dyn Job<W::Connection>>, connection: &mut W::Connection) {
     for _ in 0..ATTEMPTS {
@@ -166,7 +219,7 @@ fn write_together<W: GroupCommit>(writer: &mut W, group: &mut [Box<dyn Job<W::Co
         // Writing again could do harm: whether the first time counts is unknown.
         Err(error @ Error::Disconnected { may_be_stored: true, .. }) => {
             group.iter_mut().for_each(|job| job.fail(again(&error)));
-            Together::Failed
+            Together::Committed
         }
         Err(_) => Together::Undone,
     }

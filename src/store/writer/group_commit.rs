@@ -2,6 +2,7 @@
 
 use super::row_writes::Rows;
 use crate::error::{Error, Result};
+use crate::store::changes::change::Change;
 
 /// The writing connection, with whatever its engine keeps with it.
 pub(in crate::store) trait GroupCommit: Send + 'static {
@@ -51,4 +52,12 @@ pub(in crate::store) trait GroupCommit: Send + 'static {
 
     /// The engine's work after a commit, between transactions.
     fn after_commit(&mut self);
+
+    /// Tells other processes what was committed, without waiting for that.
+    fn tell_others(&mut self, _: &Change<'_>) {}
+
+    /// Whether others may have committed anything since the last call.
+    fn others_have_committed(&mut self) -> bool {
+        false
+    }
 }

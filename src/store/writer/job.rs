@@ -1,11 +1,10 @@
 //! A queued write.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use diesel::result::{ConnectionError, DatabaseErrorKind, Error as DieselError};
 
 use super::row_writes::{Rows, Write};
 use crate::error::{Error, Result};
+use crate::store::changes::change::Change;
 use crate::store::ticket::{Promise, Ticket, ticket};
 
 /// A queued write, atomic on its own. It may run again: if a transaction is lost, each of its writes is retried alone.
@@ -14,6 +13,8 @@ pub(super) trait Job<C>: Send {
     fn attempt(&mut self, connection: &mut C);
     /// What it writes, if it is only rows.
     fn rows(&self) -> Option<Rows<'_>>;
+    /// What it may change.
+    fn change(&self) -> Change<'_>;
     /// Keeps the result of rows that were written together with others.
     fn rows_written(&mut self, indexes: Vec<i64>);
     /// Whether the kept result is a success.
@@ -52,6 +53,10 @@ where
         self.work.rows()
     }
 
+    fn change(&self) -> Change<'_> {
+        self.work.change()
+    }
+
     fn rows_written(&mut self, indexes: Vec<i64>) {
         self.result = self.work.answer(indexes).map(Ok);
     }
@@ -71,11 +76,6 @@ where
     fn answer(self: Box<Self>) {
         self.promise.answer(self.result.unwrap_or(Err(Error::Panicked)));
     }
-}
-
-/// Runs what may be foreign code, a waker: whatever happens there, the others still have to be served.
-pub(super) fn undisturbed(work: impl FnOnce()) {
-    let _ = catch_unwind(AssertUnwindSafe(work));
 }
 
 /// Copies an error: a failed commit, or a connection that is lost, concerns every caller in it.

@@ -13,16 +13,21 @@ pub(in crate::store) mod row_writes;
 #[cfg(feature = "async")]
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 
 use self::commit_point::CommitPoint;
+#[cfg(feature = "postgres")]
+pub(super) use self::commit_point::may_be_stored;
 pub(super) use self::group_commit::GroupCommit;
 pub(super) use self::job::again;
-use self::job::{queued, undisturbed};
+use self::job::queued;
 use self::queue::WriteQueue;
 use self::row_writes::Write;
-use super::reentrance::{Activity, ActivityGuard, StoreId, is_inside, refuse};
+use super::changes::Changes;
+use super::changes::change::Change;
+use super::reentrance::{Activity, ActivityGuard, StoreId, is_inside, refuse, undisturbed};
 use crate::database::is_worth_repeating;
 use crate::error::{Error, Result};
 
@@ -33,6 +38,8 @@ pub(super) struct Writer<W: GroupCommit> {
     refused_inside: &'static [Activity],
     queue: WriteQueue<W::Connection>,
     connection: Mutex<CommitPoint<W>>,
+    changes: Arc<Changes>,
+    look_is_due: Arc<AtomicBool>,
 }
 
 /// The connection while this thread holds it.
@@ -43,13 +50,16 @@ struct Held<'a, W> {
 
 impl<W: GroupCommit> Writer<W> {
     /// A commit may have to wait for all readers.
-    pub(super) fn new(id: StoreId, waits_for_readers: bool, connection: W) -> Self {
+    pub(super) fn new(id: StoreId, waits_for_readers: bool, connection: W, changes: Arc<Changes>) -> Self {
         let refused_inside: &[Activity] = if waits_for_readers {
             &[Activity::Writing, Activity::Transacting, Activity::Reading]
         } else {
             &[Activity::Writing, Activity::Transacting]
         };
-        Self { id, refused_inside, queue: WriteQueue::new(), connection: Mutex::new(CommitPoint::new(connection)) }
+        let look_is_due = Arc::default();
+        let connection = CommitPoint::new(connection, Arc::clone(&changes), Arc::clone(&look_is_due));
+        let connection = Mutex::new(connection);
+        Self { id, refused_inside, queue: WriteQueue::new(), connection, changes, look_is_due }
     }
 
     fn hold(&self) -> Held<'_, W> {
@@ -60,6 +70,14 @@ impl<W: GroupCommit> Writer<W> {
         Held { connection, _inside: ActivityGuard::enter(self.id, Activity::Writing) }
     }
 
+    /// Uses the connection, and then wakes those who wait for what was committed.
+    fn using<T>(&self, mut held: Held<'_, W>, work: impl FnOnce(&mut CommitPoint<W>) -> T) -> T {
+        let result = work(&mut held.connection);
+        drop(held);
+        self.changes.wake();
+        result
+    }
+
     /// Returns an error if this thread would wait for itself.
     fn refuse_inside(&self) -> Result<()> {
         refuse(self.id, self.refused_inside)
@@ -68,19 +86,45 @@ impl<W: GroupCommit> Writer<W> {
     /// Runs work that commits nothing on the connection, as soon as it is free.
     pub(super) fn read<T>(&self, work: impl FnOnce(&mut W::Connection) -> Result<T>) -> Result<T> {
         self.refuse_inside()?;
-        self.hold().connection.read(work)
+        self.using(self.hold(), |connection| connection.read(work))
     }
 
     /// Writes without the queue, as soon as the connection is free.
-    pub(super) fn write_alone<T>(&self, work: impl FnOnce(&mut W::Connection) -> Result<T>) -> Result<T> {
+    pub(super) fn write_alone<T>(
+        &self,
+        change: &Change<'_>,
+        work: impl FnOnce(&mut W::Connection) -> Result<T>,
+    ) -> Result<T> {
         self.refuse_inside()?;
-        self.hold().connection.write(work)
+        self.using(self.hold(), |connection| connection.write(change, work))
+    }
+
+    /// Looks whether others have committed anything, and announces it. It does not wait for the connection: whoever
+    /// uses it looks afterwards. If nobody has since the last call, others may have committed before that long use
+    /// began.
+    pub(super) fn look(&self) {
+        if self.look_is_due.swap(true, Ordering::Relaxed) {
+            self.changes.announce(&Change::Anything);
+        }
+        match self.try_hold() {
+            Some(held) => self.using(held, CommitPoint::look),
+            None => self.changes.wake(),
+        }
+    }
+
+    fn try_hold(&self) -> Option<Held<'_, W>> {
+        match self.connection.try_lock() {
+            Ok(connection) => Some(self.held(connection)),
+            Err(TryLockError::Poisoned(poisoned)) => Some(self.held(poisoned.into_inner())),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Writes on this thread if nobody else is writing. If the write has to queue, it is made again with its own copy
     /// of the data.
     pub(super) fn write<T, L>(
         self: &Arc<Self>,
+        change: &Change<'_>,
         now: impl FnOnce(&mut W::Connection) -> Result<T>,
         later: impl FnOnce() -> L,
     ) -> Result<T>
@@ -88,7 +132,7 @@ impl<W: GroupCommit> Writer<W> {
         T: Send + 'static,
         L: Write<W::Connection, Answer = T> + Send + 'static,
     {
-        match self.write_now(now) {
+        match self.write_now(change, now) {
             Some(Err(error)) if is_worth_repeating(&error) => self.submit(later()),
             Some(result) => result,
             None => self.submit(later()),
@@ -98,9 +142,10 @@ impl<W: GroupCommit> Writer<W> {
     /// Like [`write`](Self::write), for writes that already have a copy.
     pub(super) fn write_owned<T: Send + 'static>(
         self: &Arc<Self>,
-        mut work: impl FnMut(&mut W::Connection) -> Result<T> + Send + 'static,
+        mut work: impl Write<W::Connection, Answer = T> + Send + 'static,
     ) -> Result<T> {
-        match self.write_now(&mut work) {
+        let change = work.change().into_owned();
+        match self.write_now(&change, |connection| work.run(connection)) {
             Some(Err(error)) if is_worth_repeating(&error) => self.submit(work),
             Some(result) => result,
             None => self.submit(work),
@@ -108,19 +153,18 @@ impl<W: GroupCommit> Writer<W> {
     }
 
     /// Writes if no wait is needed; `None` if it has to queue.
-    fn write_now<T>(&self, work: impl FnOnce(&mut W::Connection) -> Result<T>) -> Option<Result<T>> {
+    fn write_now<T>(
+        &self,
+        change: &Change<'_>,
+        work: impl FnOnce(&mut W::Connection) -> Result<T>,
+    ) -> Option<Result<T>> {
         if let Err(error) = self.refuse_inside() {
             return Some(Err(error));
         }
-        let free = self.queue.pass(|| match self.connection.try_lock() {
-            Ok(connection) => Some(connection),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        });
-        match free {
-            Ok(Some(connection)) => Some(self.held(connection).connection.write(work)),
+        match self.queue.pass(|| self.try_hold()) {
+            Ok(Some(held)) => Some(self.using(held, |connection| connection.write(change, work))),
             // A write by a waker: the queue would wait for this thread.
-            Ok(None) if is_inside(self.id, &[Activity::Emptying]) => Some(self.write_alone(work)),
+            Ok(None) if is_inside(self.id, &[Activity::Emptying]) => Some(self.write_alone(change, work)),
             Ok(None) => None,
             Err(closed) => Some(Err(closed)),
         }
@@ -173,6 +217,7 @@ impl<W: GroupCommit> Writer<W> {
                 group.iter_mut().for_each(|job| job.fail(Error::Panicked));
             }
             group.into_iter().for_each(|job| undisturbed(|| job.answer()));
+            self.changes.wake();
         }
     }
 

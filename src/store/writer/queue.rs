@@ -8,8 +8,9 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::job::{Job, undisturbed};
+use super::job::Job;
 use crate::error::{Error, Result};
+use crate::store::reentrance::undisturbed;
 
 /// How many calls may wait. Each keeps a copy of its data; a further call waits outside, with the data that it has
 /// anyway.

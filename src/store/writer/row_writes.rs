@@ -3,6 +3,7 @@
 use crate::driver::SessionPersistDriver;
 use crate::error::Result;
 use crate::model::event::{NewEvent, SessionEvent};
+use crate::store::changes::change::{self, Change};
 
 /// What a write consists of.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,11 @@ pub(in crate::store) trait Write<C> {
     fn answer(&self, _: Vec<i64>) -> Option<Self::Answer> {
         None
     }
+
+    /// What it may change.
+    fn change(&self) -> Change<'_> {
+        Change::Anything
+    }
 }
 
 /// Any work.
@@ -47,6 +53,24 @@ impl<C, T, F: FnMut(&mut C) -> Result<T>> Write<C> for F {
 
     fn run(&mut self, connection: &mut C) -> Result<T> {
         self(connection)
+    }
+}
+
+/// Work of which it is known what it may change.
+pub(in crate::store) struct Changing<F> {
+    pub(in crate::store) change: Change<'static>,
+    pub(in crate::store) work: F,
+}
+
+impl<C, T, F: FnMut(&mut C) -> Result<T>> Write<C> for Changing<F> {
+    type Answer = T;
+
+    fn run(&mut self, connection: &mut C) -> Result<T> {
+        (self.work)(connection)
+    }
+
+    fn change(&self) -> Change<'_> {
+        self.change.clone()
     }
 }
 
@@ -74,6 +98,10 @@ impl<C: SessionPersistDriver> Write<C> for Append {
     fn answer(&self, indexes: Vec<i64>) -> Option<Vec<i64>> {
         Some(indexes)
     }
+
+    fn change(&self) -> Change<'_> {
+        change::append_events(&self.session_id, &self.events)
+    }
 }
 
 pub(in crate::store) enum Put {
@@ -100,6 +128,13 @@ impl<C: SessionPersistDriver> Write<C> for Put {
 
     fn answer(&self, _: Vec<i64>) -> Option<()> {
         Some(())
+    }
+
+    fn change(&self) -> Change<'_> {
+        match self {
+            Self::One(event) => change::insert_event(event),
+            Self::Many(events) => change::insert_events(events),
+        }
     }
 }
 

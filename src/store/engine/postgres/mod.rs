@@ -1,6 +1,9 @@
 //! A store on PostgreSQL: one writing connection and a pool of reading ones, each replaced when it is lost.
 
 mod alive;
+mod listener;
+mod notice;
+mod notifier;
 mod postgres_writer;
 mod server;
 mod server_url;
@@ -13,27 +16,47 @@ use std::time::Duration;
 use diesel::PgConnection;
 
 use self::alive::Alive;
+use self::listener::NoticeListener;
+use self::notifier::Notifier;
 use self::postgres_writer::PostgresWriter;
 use self::server::Server;
+use super::chance::by_chance;
 use super::store_engine::StoreEngine;
 use crate::database::postgres::{checked, transaction};
 use crate::database::{Lock, ready};
 use crate::driver::SessionPersistDriver;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::model::commit_order::{CommitPage, CommitPosition};
 use crate::model::report::{Progress, PruneReport};
 use crate::model::retention::PruneRequest;
 use crate::model::transfer::{Export, Import};
+use crate::store::changes::Changes;
+use crate::store::changes::change::Change;
 use crate::store::options::Options;
 use crate::store::reader_pool::ReaderPool;
 use crate::store::reentrance::{Activity, StoreId, refuse};
-use crate::store::writer::Writer;
+use crate::store::writer::row_writes::Changing;
+use crate::store::writer::{Writer, may_be_stored};
 use crate::verb::{Access, Writing, import_in_steps, prune_in_steps, reclaim_space};
+
+/// How often the server is asked for commits of which nobody tells, unless the builder says otherwise.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Transactions commit in another order than that in which they write.
+const NO_ORDER: Error = Error::Unsupported {
+    reason: "a PostgreSQL server keeps no order of commits: follow each session, or wait with changed_since",
+};
 
 pub(in crate::store) struct PostgresEngine {
     id: StoreId,
     server: Arc<Server>,
+    changes: Arc<Changes>,
+    notifier: Arc<Notifier>,
+    /// Names the store in what it tells others.
+    name: String,
+    watch_interval: Duration,
     writer: Arc<Writer<PostgresWriter>>,
-    readers: ReaderPool<Alive>,
+    readers: Arc<ReaderPool<Alive>>,
     /// Transactions have their own connections, so that nobody waits for one who writes to other sessions.
     transactions: ReaderPool<Alive>,
 }
@@ -42,15 +65,20 @@ impl PostgresEngine {
     pub(in crate::store) fn connect(url: &str, options: Options) -> Result<Self> {
         let id = StoreId::new();
         let limit = options.readers;
+        let watch_interval = options.watch_interval.unwrap_or(WATCH_INTERVAL);
         let server = Arc::new(Server::new(url, options)?);
         let conn = server.open()?;
-        let writer = Arc::new(Writer::new(id, false, PostgresWriter::new(conn, Arc::clone(&server))));
         let pool = || {
             let server = Arc::clone(&server);
             ReaderPool::new(id, limit, move || server.connect().map(Alive::new))
         };
-        let (readers, transactions) = (pool(), pool());
-        Ok(Self { id, server, writer, readers, transactions })
+        let (readers, transactions) = (Arc::new(pool()), pool());
+        let changes = Arc::<Changes>::default();
+        let name = format!("{:016x}{:016x}", by_chance(), by_chance());
+        let notifier = Arc::new(Notifier::new(name.clone(), Arc::clone(&readers)));
+        let writer = PostgresWriter::new(conn, Arc::clone(&server), Arc::clone(&notifier));
+        let writer = Arc::new(Writer::new(id, false, writer, Arc::clone(&changes)));
+        Ok(Self { id, server, changes, notifier, name, watch_interval, writer, readers, transactions })
     }
 }
 
@@ -85,9 +113,15 @@ impl StoreEngine for PostgresEngine {
 
     fn transaction<T>(&self, work: impl FnOnce(&mut PgConnection) -> Result<T>) -> Result<T> {
         refuse(self.id, &[Activity::Writing])?;
-        self.transactions.with(|conn| {
+        let done = self.transactions.with(|conn| {
             checked(conn.get(), false, |conn| ready(transaction::run(conn, Lock::Write, async |conn| work(conn))))
-        })
+        });
+        if may_be_stored(done.as_ref().err()) {
+            self.changes.announce(&Change::Anything);
+            self.notifier.tell(&Change::Anything);
+            self.changes.wake();
+        }
+        done
     }
 
     fn prune(&self, request: &PruneRequest) -> Result<PruneReport> {
@@ -102,8 +136,30 @@ impl StoreEngine for PostgresEngine {
         ready(import_in_steps(&mut Steps(self), import))
     }
 
+    fn committed_after(&self, _: &CommitPosition) -> Result<CommitPage> {
+        Err(NO_ORDER)
+    }
+
+    fn end_of_commits(&self) -> Result<CommitPosition> {
+        Err(NO_ORDER)
+    }
+
+    fn changes(&self) -> &Arc<Changes> {
+        &self.changes
+    }
+
+    fn watch(&self) -> Result<()> {
+        let listener = || {
+            let (server, changes) = (Arc::clone(&self.server), Arc::clone(&self.changes));
+            NoticeListener::new(server, changes, self.name.clone(), self.watch_interval)
+        };
+        self.changes.watch(listener)
+    }
+
     fn close(&self) -> Result<()> {
+        self.changes.close();
         drop(self.writer.close());
+        self.notifier.close();
         self.transactions.close();
         self.readers.close();
         Ok(())
@@ -125,7 +181,9 @@ impl Access for Steps<'_> {
     }
 
     async fn write<W: Writing<PgConnection>>(&mut self, mut work: W) -> Result<W::Answer> {
-        self.0.writer.write_owned(move |conn: &mut PgConnection| checked(conn, false, |conn| ready(work.run(conn))))
+        let change = if W::ADDS_EVENTS { Change::Anything } else { Change::NoEvents };
+        let work = move |conn: &mut PgConnection| checked(conn, false, |conn| ready(work.run(conn)));
+        self.0.writer.write_owned(Changing { change, work })
     }
 
     async fn pause(&mut self, time: Duration) {

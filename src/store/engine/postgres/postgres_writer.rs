@@ -5,22 +5,25 @@ use std::sync::Arc;
 use diesel::PgConnection;
 
 use super::alive::Alive;
+use super::notifier::Notifier;
 use super::server::Server;
 use crate::database::postgres::append::{Appending, append_all};
 use crate::database::postgres::{Stored, put_all, transaction};
 use crate::database::{Lock, ready};
 use crate::error::{Error, Result};
+use crate::store::changes::change::Change;
 use crate::store::writer::GroupCommit;
 use crate::store::writer::row_writes::Rows;
 
 pub(in crate::store) struct PostgresWriter {
     conn: Alive,
     server: Arc<Server>,
+    notifier: Arc<Notifier>,
 }
 
 impl PostgresWriter {
-    pub(super) fn new(conn: PgConnection, server: Arc<Server>) -> Self {
-        Self { conn: Alive::new(conn), server }
+    pub(super) fn new(conn: PgConnection, server: Arc<Server>, notifier: Arc<Notifier>) -> Self {
+        Self { conn: Alive::new(conn), server, notifier }
     }
 }
 
@@ -104,4 +107,8 @@ impl GroupCommit for PostgresWriter {
     }
 
     fn after_commit(&mut self) {}
+
+    fn tell_others(&mut self, change: &Change<'_>) {
+        self.notifier.tell(change);
+    }
 }

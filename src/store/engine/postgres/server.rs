@@ -32,6 +32,11 @@ impl Server {
         Ok(Self { url: ServerUrl::new(url), options, settings })
     }
 
+    /// Whether a pool in front lends its connections for one transaction at a time.
+    pub(super) fn is_pooled(&self) -> bool {
+        self.options.transaction_pooling
+    }
+
     /// The first connection: the schema is there, and migrated, when it returns.
     pub(super) fn open(&self) -> Result<PgConnection> {
         let mut conn = self.connect()?;

@@ -1,5 +1,6 @@
 //! A store on SQLite: one writing connection and a pool of reading ones. In memory, one connection does both.
 
+mod data_version;
 mod deferred;
 mod last_act;
 mod location;
@@ -21,28 +22,38 @@ use std::time::Duration;
 use diesel::SqliteConnection;
 use diesel::connection::SimpleConnection;
 
+use self::data_version::DataVersion;
 use self::last_act::LastAct;
 use self::location::Location;
 use self::log_limit::LogLimit;
 use self::sqlite_writer::SqliteWriter;
 use super::store_engine::StoreEngine;
 use crate::database::ready;
-use crate::database::sqlite::{backup, checkpoint, pragma, transaction};
+use crate::database::sqlite::{backup, checkpoint, commit_order, pragma, transaction};
 use crate::driver::SessionPersistDriver;
 use crate::error::Result;
+use crate::model::commit_order::{CommitPage, CommitPosition};
 use crate::model::report::{CheckpointReport, Progress, PruneReport};
 use crate::model::retention::PruneRequest;
 use crate::model::transfer::{Export, Import};
+use crate::store::changes::Changes;
+use crate::store::changes::change::Change;
 use crate::store::options::Options;
 use crate::store::reader_pool::{Lendable, ReaderPool};
 use crate::store::reentrance::{Activity, StoreId, refuse};
 use crate::store::writer::Writer;
+use crate::store::writer::row_writes::Changing;
 use crate::verb::{Access, Writing, import_in_steps, prune_in_steps, reclaim_in_steps};
+
+/// How often a file is asked for commits by others, unless the builder says otherwise.
+const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 
 pub(in crate::store) struct SqliteEngine {
     id: StoreId,
     location: Location,
     is_read_only: bool,
+    changes: Arc<Changes>,
+    watch_interval: Duration,
     writer: Arc<Writer<SqliteWriter>>,
     readers: ReaderPool<SqliteConnection>,
     last_act: LastAct,
@@ -85,11 +96,14 @@ impl SqliteEngine {
     ) -> Result<Self> {
         let id = StoreId::new();
         let waits_for_readers = pragma::journal_mode(&mut conn)? != "wal";
-        let writer = Arc::new(Writer::new(id, waits_for_readers, SqliteWriter { conn, log }));
+        let changes = Arc::<Changes>::default();
+        let writer = SqliteWriter { conn, log, seen_version: None };
+        let writer = Arc::new(Writer::new(id, waits_for_readers, writer, Arc::clone(&changes)));
         let is_read_only = options.read_only;
+        let watch_interval = options.watch_interval.unwrap_or(WATCH_INTERVAL);
         let file = location.clone();
         let readers = ReaderPool::new(id, options.readers, move || opening::reader(&file, &options));
-        Ok(Self { id, location, is_read_only, writer, readers, last_act })
+        Ok(Self { id, location, is_read_only, changes, watch_interval, writer, readers, last_act })
     }
 }
 
@@ -101,7 +115,7 @@ impl SqliteEngine {
         // The log stays while this thread reads it.
         refuse(self.id, &[Activity::Reading])?;
         let is_done = ready(reclaim_in_steps(&mut Steps(self)))?;
-        self.writer.write_alone(|conn| {
+        self.writer.write_alone(&Change::NoEvents, |conn| {
             if !is_done {
                 transaction::checked(conn, |conn| Ok(conn.batch_execute("VACUUM")?))?;
             }
@@ -171,7 +185,7 @@ impl StoreEngine for SqliteEngine {
         if self.is_read_only {
             return self.read(|conn| transaction::reading(conn, work));
         }
-        self.writer.write_alone(|conn| transaction::atomically(conn, work))
+        self.writer.write_alone(&Change::Anything, |conn| transaction::atomically(conn, work))
     }
 
     fn prune(&self, request: &PruneRequest) -> Result<PruneReport> {
@@ -192,7 +206,31 @@ impl StoreEngine for SqliteEngine {
         ready(import_in_steps(&mut Steps(self), import))
     }
 
+    fn committed_after(&self, position: &CommitPosition) -> Result<CommitPage> {
+        self.read(|conn| commit_order::committed_after(conn, position))
+    }
+
+    fn end_of_commits(&self) -> Result<CommitPosition> {
+        self.read(commit_order::end_of_commits)
+    }
+
+    fn changes(&self) -> &Arc<Changes> {
+        &self.changes
+    }
+
+    fn watch(&self) -> Result<()> {
+        match self.location {
+            Location::File { .. } => {
+                let (writer, interval) = (Arc::clone(&self.writer), self.watch_interval);
+                self.changes.watch(|| DataVersion { writer, interval })
+            }
+            // Nobody else has it.
+            Location::Memory { .. } => Ok(()),
+        }
+    }
+
     fn close(&self) -> Result<()> {
+        self.changes.close();
         let writer = self.writer.close();
         self.readers.close();
         match writer {
@@ -220,7 +258,8 @@ impl Access for Steps<'_> {
     }
 
     async fn write<W: Writing<SqliteConnection>>(&mut self, mut work: W) -> Result<W::Answer> {
-        self.0.writer.write_owned(move |conn: &mut SqliteConnection| ready(work.run(conn)))
+        let change = if W::ADDS_EVENTS { Change::Anything } else { Change::NoEvents };
+        self.0.writer.write_owned(Changing { change, work: move |conn: &mut SqliteConnection| ready(work.run(conn)) })
     }
 
     async fn pause(&mut self, time: Duration) {

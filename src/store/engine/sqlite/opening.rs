@@ -10,7 +10,6 @@
 //!
 //! All connections but the file's writer stop after the first stage.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
@@ -24,6 +23,7 @@ use crate::database::sqlite::pragma;
 use crate::database::sqlite::transaction;
 use crate::database::sqlite::waiting::{self, PATIENCE, Schema};
 use crate::error::{Error, Result};
+use crate::store::engine::chance::by_chance;
 use crate::store::options::{Durability, JournalMode, Options};
 
 /// The connection that writes to a file.
@@ -264,9 +264,4 @@ fn set_incremental_vacuum(conn: &mut SqliteConnection) -> Result<()> {
         pragma::write(conn, "auto_vacuum", pragma::INCREMENTAL)?;
     }
     Ok(())
-}
-
-/// A number that differs between threads and processes, except by chance.
-fn by_chance() -> u64 {
-    RandomState::new().build_hasher().finish()
 }

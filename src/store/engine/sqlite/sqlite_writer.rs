@@ -3,13 +3,15 @@
 use diesel::SqliteConnection;
 
 use super::log_limit::LogLimit;
-use crate::database::sqlite::transaction;
+use crate::database::sqlite::{pragma, transaction};
 use crate::error::{Error, Result};
 use crate::store::writer::GroupCommit;
 
 pub(in crate::store) struct SqliteWriter {
     pub(super) conn: SqliteConnection,
     pub(super) log: LogLimit,
+    /// Which of the others' commits were seen, as a number that SQLite changes.
+    pub(super) seen_version: Option<i64>,
 }
 
 impl GroupCommit for SqliteWriter {
@@ -48,5 +50,11 @@ impl GroupCommit for SqliteWriter {
 
     fn after_commit(&mut self) {
         self.log.tend(&mut self.conn);
+    }
+
+    fn others_have_committed(&mut self) -> bool {
+        // Without an answer, they may have.
+        let version = pragma::read(&mut self.conn, "main.data_version").ok();
+        version.is_none() || std::mem::replace(&mut self.seen_version, version) != version
     }
 }

@@ -1,0 +1,321 @@
+//! Who waits for a commit, and how they learn of one.
+//!
+//! Whoever commits announces what may have changed, while it holds the connection, and wakes those who wait for that
+//! once it does not. Commits by others are found by a watcher, of which there is one for all who wait.
+
+pub(super) mod change;
+mod watcher;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use self::change::Change;
+pub(super) use self::watcher::Watch;
+use self::watcher::Watcher;
+use super::reentrance::undisturbed;
+use crate::error::{Error, Result};
+
+#[derive(Default)]
+pub(super) struct Changes {
+    state: Mutex<State>,
+    watcher: Watcher,
+}
+
+#[derive(Default)]
+struct State {
+    /// How many commits were announced.
+    count: u64,
+    /// The last one that may have written events of any session.
+    any_session: u64,
+    /// The sessions that somebody listens for.
+    sessions: HashMap<String, Listened>,
+    /// Those who wait for anything at all.
+    waiting: Waiting,
+    /// Those to be woken.
+    due: Vec<Waker>,
+    last_number: u64,
+    is_closed: bool,
+}
+
+#[derive(Default)]
+struct Listened {
+    listeners: usize,
+    /// The last commit that wrote its events.
+    changed: u64,
+    waiting: Waiting,
+}
+
+/// By the listeners' numbers.
+type Waiting = BTreeMap<u64, Waker>;
+
+/// What somebody listens for.
+#[derive(Clone, Debug)]
+pub(super) enum Interest {
+    /// Events of this session.
+    Session(String),
+    Anything,
+}
+
+impl State {
+    fn waiting_for(&mut self, interest: &Interest) -> Option<&mut Waiting> {
+        match interest {
+            Interest::Session(id) => self.sessions.get_mut(id).map(|session| &mut session.waiting),
+            Interest::Anything => Some(&mut self.waiting),
+        }
+    }
+
+    /// The last commit that this listener is interested in.
+    fn last_change(&self, interest: &Interest) -> u64 {
+        match interest {
+            Interest::Session(id) => self.sessions.get(id).map_or(0, |session| session.changed).max(self.any_session),
+            Interest::Anything => self.count,
+        }
+    }
+
+    fn all_are_due(&mut self) {
+        let sessions = self.sessions.values_mut().map(|session| &mut session.waiting);
+        let all = sessions.chain([&mut self.waiting]).flat_map(std::mem::take);
+        self.due.extend(all.map(|(_, waker)| waker));
+    }
+}
+
+impl Changes {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something was committed. Whoever waits for it is not woken yet.
+    pub(super) fn announce(&self, change: &Change<'_>) {
+        let state = &mut *self.state();
+        state.count += 1;
+        let Some(ids) = change.sessions() else {
+            state.any_session = state.count;
+            state.all_are_due();
+            return;
+        };
+        if !state.sessions.is_empty() {
+            for id in ids {
+                if let Some(session) = state.sessions.get_mut(&**id) {
+                    session.changed = state.count;
+                    state.due.extend(std::mem::take(&mut session.waiting).into_values());
+                }
+            }
+        }
+        state.due.extend(std::mem::take(&mut state.waiting).into_values());
+    }
+
+    /// Wakes those for whom something was announced. What a waker runs may use the store, so nothing of it may be held.
+    pub(super) fn wake(&self) {
+        let due = std::mem::take(&mut self.state().due);
+        due.into_iter().for_each(|waker| undisturbed(|| waker.wake()));
+    }
+
+    /// How many commits were announced until now.
+    pub(super) fn count(&self) -> u64 {
+        self.state().count
+    }
+
+    /// Makes sure that commits by others are found too.
+    pub(super) fn watch<W: Watch>(&self, make: impl FnOnce() -> W) -> Result<()> {
+        self.watcher.start(make)
+    }
+
+    /// Ends all waiting, and the watcher.
+    pub(super) fn close(&self) {
+        let mut state = self.state();
+        state.is_closed = true;
+        state.all_are_due();
+        drop(state);
+        self.wake();
+        self.watcher.close();
+    }
+}
+
+/// Somebody who waits, or is about to. Dropping this ends their interest.
+pub(super) struct Listener {
+    changes: Arc<Changes>,
+    interest: Interest,
+    number: u64,
+}
+
+impl Listener {
+    pub(super) fn new(changes: &Arc<Changes>, interest: Interest) -> Self {
+        let mut state = changes.state();
+        state.last_number += 1;
+        let number = state.last_number;
+        if let Interest::Session(id) = &interest {
+            state.sessions.entry(id.clone()).or_default().listeners += 1;
+        }
+        drop(state);
+        changes.watcher.add_listener();
+        Self { changes: Arc::clone(changes), interest, number }
+    }
+
+    /// What to wait from: whatever is committed after this call is announced later.
+    pub(super) fn now(&self) -> u64 {
+        self.changes.count()
+    }
+
+    /// Ready once something of interest was committed since then.
+    pub(super) fn poll(&self, since: u64, context: &Context<'_>) -> Poll<Result<()>> {
+        let mut new = None;
+        loop {
+            let mut state = self.changes.state();
+            if state.is_closed {
+                return Poll::Ready(Err(Error::Closed));
+            }
+            if state.last_change(&self.interest) > since {
+                return Poll::Ready(Ok(()));
+            }
+            let Some(waiting) = state.waiting_for(&self.interest) else { return Poll::Pending };
+            if waiting.get(&self.number).is_some_and(|known| known.will_wake(context.waker())) {
+                return Poll::Pending;
+            }
+            // Cloned and dropped without the lock: a waker is foreign code.
+            if let Some(new) = new.take() {
+                let old = waiting.insert(self.number, new);
+                drop(state);
+                drop(old);
+                return Poll::Pending;
+            }
+            drop(state);
+            new = Some(context.waker().clone());
+        }
+    }
+
+    /// Waits on this thread, and returns whether something was committed; without a deadline, until it was.
+    pub(super) fn wait(&self, since: u64, deadline: Option<Instant>) -> Result<bool> {
+        let waker = Waker::from(Arc::new(ParkedThread(thread::current())));
+        let context = Context::from_waker(&waker);
+        loop {
+            if let Poll::Ready(woken) = self.poll(since, &context) {
+                return woken.map(|()| true);
+            }
+            match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                Some(Duration::ZERO) => return Ok(false),
+                Some(left) => thread::park_timeout(left),
+                None => thread::park(),
+            }
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let mut state = self.changes.state();
+        // The waker is dropped after the lock.
+        let _waker = state.waiting_for(&self.interest).and_then(|waiting| waiting.remove(&self.number));
+        if let Interest::Session(id) = &self.interest
+            && let Some(session) = state.sessions.get_mut(id)
+        {
+            session.listeners -= 1;
+            if session.listeners == 0 {
+                state.sessions.remove(id);
+            }
+        }
+        drop(state);
+        self.changes.watcher.remove_listener();
+    }
+}
+
+/// A thread that waits.
+struct ParkedThread(Thread);
+
+impl Wake for ParkedThread {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counter(AtomicUsize);
+
+    impl Wake for Counter {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn events_of(id: &str) -> Change<'_> {
+        Change::Events(Cow::Borrowed(id))
+    }
+
+    #[test]
+    fn a_commit_wakes_those_who_wait_for_it_and_each_once() {
+        let changes = Arc::new(Changes::default());
+        let interests = [Interest::Session("a".into()), Interest::Session("b".into()), Interest::Anything];
+        let listeners = interests.map(|interest| Listener::new(&changes, interest));
+        let counters: [Arc<Counter>; 3] = Default::default();
+        let wait = |since| {
+            listeners.iter().zip(&counters).map(move |(listener, counter)| {
+                let waker = Waker::from(Arc::clone(counter));
+                let pending = listener.poll(since, &Context::from_waker(&waker)).is_pending();
+                assert!(!pending || listener.poll(since, &Context::from_waker(&waker)).is_pending());
+                pending
+            })
+        };
+        let woken = || counters.each_ref().map(|counter| counter.0.swap(0, Ordering::SeqCst));
+        for (change, expected) in [
+            (events_of("a"), [1, 0, 1]),
+            (Change::EventsOfMany(vec!["b".into(), "a".into(), "b".into(), "c".into()]), [1, 1, 1]),
+            (events_of("c"), [0, 0, 1]),
+            (Change::NoEvents, [0, 0, 1]),
+            (Change::Anything, [1, 1, 1]),
+        ] {
+            let since = changes.count();
+            assert_eq!(wait(since).collect::<Vec<_>>(), [true; 3]);
+            changes.announce(&change);
+            assert_eq!(woken(), [0; 3], "{change:?}: not yet");
+            changes.wake();
+            changes.wake();
+            assert_eq!(woken(), expected, "{change:?}");
+            assert_eq!(wait(since).collect::<Vec<_>>(), expected.map(|times| times == 0), "{change:?}");
+        }
+        let since = changes.count();
+        assert_eq!(wait(since).collect::<Vec<_>>(), [true; 3]);
+        changes.close();
+        assert_eq!(woken(), [1; 3]);
+        assert!(matches!(listeners[0].wait(since, None), Err(Error::Closed)));
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_listener_that_is_gone() {
+        let changes = Arc::new(Changes::default());
+        let counter = Arc::new(Counter::default());
+        for interest in [Interest::Session("a".into()), Interest::Anything] {
+            let listeners = [interest.clone(), interest].map(|interest| Listener::new(&changes, interest));
+            for listener in listeners {
+                let waker = Waker::from(Arc::clone(&counter));
+                assert!(listener.poll(0, &Context::from_waker(&waker)).is_pending());
+            }
+        }
+        assert_eq!(Arc::strong_count(&counter), 1);
+        let state = changes.state();
+        assert!(state.sessions.is_empty() && state.waiting.is_empty());
+    }
+
+    #[test]
+    fn a_thread_waits_until_its_deadline() {
+        let changes = Arc::new(Changes::default());
+        let listener = Listener::new(&changes, Interest::Anything);
+        assert!(!listener.wait(0, Some(Instant::now())).expect("open"));
+        assert!(!listener.wait(0, Some(Instant::now() + Duration::from_millis(5))).expect("open"));
+        let announced = Arc::clone(&changes);
+        let committing = thread::spawn(move || {
+            announced.announce(&Change::NoEvents);
+            announced.wake();
+        });
+        assert!(listener.wait(0, None).expect("open"));
+        committing.join().expect("no panic");
+    }
+}

@@ -1,0 +1,123 @@
+//! What a follower does next, on a thread or in a task.
+
+use super::trail::Trail;
+use crate::error::{Error, Result};
+use crate::error_kind::ErrorKind;
+use crate::store::changes::Listener;
+use crate::store::engine::{Engine, StoreEngine, on_engine};
+
+pub(super) struct FollowState<T> {
+    pub(super) trail: T,
+    /// Once it has begun.
+    listener: Option<Listener>,
+    /// What was announced before it last began to read.
+    seen: u64,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It has to read what there is.
+    Behind,
+    Reading,
+    /// It has read everything.
+    Waiting,
+    Over,
+}
+
+pub(super) enum Next<T: Trail> {
+    Deliver(Result<T::Item>),
+    /// Ask the store, and pass in the answer.
+    Read(T::Question),
+    /// Wait for a change, and say that there was one.
+    Wait,
+    End,
+}
+
+impl<T: Trail> FollowState<T> {
+    pub(super) fn new(trail: T) -> Self {
+        Self { trail, listener: None, seen: 0, stage: Stage::Behind }
+    }
+
+    pub(super) fn next(&mut self, engine: &Engine) -> Next<T> {
+        loop {
+            if self.stage == Stage::Over {
+                return Next::End;
+            }
+            if let Some(item) = self.trail.pop() {
+                if let Err(error) = &item {
+                    self.stage = after(error, self.stage);
+                }
+                return Next::Deliver(item);
+            }
+            match self.stage {
+                Stage::Behind => match self.listen(engine) {
+                    Ok(now) => {
+                        self.seen = now;
+                        self.trail.resume();
+                        self.stage = Stage::Reading;
+                    }
+                    Err(error) => {
+                        self.stage = after(&error, self.stage);
+                        return Next::Deliver(Err(error));
+                    }
+                },
+                Stage::Reading => match self.trail.question() {
+                    Some(question) => return Next::Read(question),
+                    None => self.stage = Stage::Waiting,
+                },
+                Stage::Waiting => return Next::Wait,
+                Stage::Over => {}
+            }
+        }
+    }
+
+    /// Whatever is committed from here on wakes it.
+    fn listen(&mut self, engine: &Engine) -> Result<u64> {
+        let listener = match &self.listener {
+            Some(listener) => listener,
+            None => {
+                let changes = on_engine!(engine, engine => engine.watch().map(|()| engine.changes()))?;
+                self.listener.insert(Listener::new(changes, self.trail.interest()))
+            }
+        };
+        Ok(listener.now())
+    }
+
+    /// What to wait for.
+    pub(super) fn awaited(&self) -> Option<(&Listener, u64)> {
+        Some((self.listener.as_ref()?, self.seen))
+    }
+
+    /// Something was committed, or the store was closed.
+    pub(super) fn woken(&mut self, woken: Result<()>) -> Result<()> {
+        self.stage = if woken.is_ok() { Stage::Behind } else { Stage::Over };
+        woken
+    }
+
+    /// Goes on from the end that was found.
+    pub(super) fn skip_to(&mut self, end: T::End) {
+        self.trail.skip_to(end);
+        self.stage = Stage::Behind;
+    }
+
+    /// Tries again what has ended.
+    pub(super) fn revive(&mut self) {
+        if self.stage == Stage::Over {
+            self.stage = Stage::Behind;
+        }
+    }
+}
+
+/// What comes after an error: the next row, another attempt, or nothing.
+fn after(error: &Error, stage: Stage) -> Stage {
+    match error {
+        Error::Decode { after: Some(_), .. } => stage,
+        Error::Closed => Stage::Over,
+        Error::Reentrant => Stage::Behind,
+        error => match error.kind() {
+            ErrorKind::Unavailable | ErrorKind::StorageFull => Stage::Behind,
+            _ => Stage::Over,
+        },
+    }
+}

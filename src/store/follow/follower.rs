@@ -1,0 +1,56 @@
+//! Following on a thread.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::follow_state::{FollowState, Next};
+use super::trail::Trail;
+use crate::error::Result;
+use crate::store::blocking::OpenStore;
+use crate::store::reentrance::{ANYTHING, Activity, refuse};
+
+/// It holds the connections but not the store, so the store closes without it.
+pub(super) struct Follower<T> {
+    store: Arc<OpenStore>,
+    pub(super) state: FollowState<T>,
+}
+
+impl<T: Trail> Follower<T> {
+    pub(super) fn new(store: Arc<OpenStore>, trail: T) -> Self {
+        Self { store, state: FollowState::new(trail) }
+    }
+
+    /// The next item; `None` after the end, or if none has come until the deadline.
+    pub(super) fn next(&mut self, deadline: Option<Instant>) -> Option<Result<T::Item>> {
+        loop {
+            match self.state.next(&self.store.engine) {
+                Next::Deliver(item) => return Some(item),
+                Next::Read(question) => self.state.trail.answer(T::read(&self.store.engine, question)),
+                Next::Wait => {
+                    let (listener, seen) = self.state.awaited()?;
+                    // Nobody else can commit, or this very thread would have to.
+                    let id = self.store.engine.id();
+                    let waited = refuse(id, ANYTHING)
+                        .and_then(|()| refuse(id, &[Activity::Transacting]))
+                        .map(|()| listener.wait(seen, deadline));
+                    match waited {
+                        Err(inside) => return Some(Err(inside)),
+                        Ok(Ok(false)) => return None,
+                        Ok(woken) => {
+                            if let Err(closed) = self.state.woken(woken.map(drop)) {
+                                return Some(Err(closed));
+                            }
+                        }
+                    }
+                }
+                Next::End => return None,
+            }
+        }
+    }
+
+    pub(super) fn from_end(mut self) -> Result<Self> {
+        let end = T::find_end(&self.store.engine, self.state.trail.selection())?;
+        self.state.skip_to(end);
+        Ok(self)
+    }
+}
