@@ -17,6 +17,7 @@ mod backup_beside;
 #[cfg(unix)]
 mod backup_kill;
 mod callers;
+mod changed;
 mod checkpoint;
 mod close;
 #[cfg(unix)]
@@ -27,6 +28,7 @@ mod failures;
 #[cfg(unix)]
 mod file_modes;
 mod follow;
+mod follow_all;
 mod on_open;
 mod opening;
 mod options;

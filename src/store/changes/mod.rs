@@ -142,8 +142,11 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn new(changes: &Arc<Changes>, interest: Interest) -> Self {
+    pub(super) fn new(changes: &Arc<Changes>, interest: Interest) -> Result<Self> {
         let mut state = changes.state();
+        if state.is_closed {
+            return Err(Error::Closed);
+        }
         state.last_number += 1;
         let number = state.last_number;
         if let Interest::Session(id) = &interest {
@@ -151,7 +154,7 @@ impl Listener {
         }
         drop(state);
         changes.watcher.add_listener();
-        Self { changes: Arc::clone(changes), interest, number }
+        Ok(Self { changes: Arc::clone(changes), interest, number })
     }
 
     /// What to wait from: whatever is committed after this call is announced later.
@@ -254,7 +257,7 @@ mod tests {
     fn a_commit_wakes_those_who_wait_for_it_and_each_once() {
         let changes = Arc::new(Changes::default());
         let interests = [Interest::Session("a".into()), Interest::Session("b".into()), Interest::Anything];
-        let listeners = interests.map(|interest| Listener::new(&changes, interest));
+        let listeners = interests.map(|interest| Listener::new(&changes, interest).expect("open"));
         let counters: [Arc<Counter>; 3] = Default::default();
         let wait = |since| {
             listeners.iter().zip(&counters).map(move |(listener, counter)| {
@@ -286,6 +289,7 @@ mod tests {
         changes.close();
         assert_eq!(woken(), [1; 3]);
         assert!(matches!(listeners[0].wait(since, None), Err(Error::Closed)));
+        assert!(matches!(Listener::new(&changes, Interest::Anything), Err(Error::Closed)));
     }
 
     #[test]
@@ -293,7 +297,8 @@ mod tests {
         let changes = Arc::new(Changes::default());
         let counter = Arc::new(Counter::default());
         for interest in [Interest::Session("a".into()), Interest::Anything] {
-            let listeners = [interest.clone(), interest].map(|interest| Listener::new(&changes, interest));
+            let listeners =
+                [interest.clone(), interest].map(|interest| Listener::new(&changes, interest).expect("open"));
             for listener in listeners {
                 let waker = Waker::from(Arc::clone(&counter));
                 assert!(listener.poll(0, &Context::from_waker(&waker)).is_pending());
@@ -307,7 +312,7 @@ mod tests {
     #[test]
     fn a_thread_waits_until_its_deadline() {
         let changes = Arc::new(Changes::default());
-        let listener = Listener::new(&changes, Interest::Anything);
+        let listener = Listener::new(&changes, Interest::Anything).expect("open");
         assert!(!listener.wait(0, Some(Instant::now())).expect("open"));
         assert!(!listener.wait(0, Some(Instant::now() + Duration::from_millis(5))).expect("open"));
         let announced = Arc::clone(&changes);

@@ -28,7 +28,7 @@ pub struct ChangeToken {
 impl OpenStore {
     pub(in crate::store) fn listen(&self) -> Result<Listener> {
         let changes = on_engine!(&self.engine, engine => engine.watch().map(|()| engine.changes()))?;
-        Ok(Listener::new(changes, Interest::Anything))
+        Listener::new(changes, Interest::Anything)
     }
 }
 

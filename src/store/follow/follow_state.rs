@@ -78,7 +78,7 @@ impl<T: Trail> FollowState<T> {
             Some(listener) => listener,
             None => {
                 let changes = on_engine!(engine, engine => engine.watch().map(|()| engine.changes()))?;
-                self.listener.insert(Listener::new(changes, self.trail.interest()))
+                self.listener.insert(Listener::new(changes, self.trail.interest())?)
             }
         };
         Ok(listener.now())

@@ -103,13 +103,15 @@ impl<W: GroupCommit> Writer<W> {
     /// uses it looks afterwards. If nobody has since the last call, others may have committed before that long use
     /// began.
     pub(super) fn look(&self) {
-        if self.look_is_due.swap(true, Ordering::Relaxed) {
+        let is_overdue = self.look_is_due.swap(true, Ordering::Relaxed);
+        if let Some(held) = self.try_hold() {
+            self.using(held, CommitPoint::look);
+            return;
+        }
+        if is_overdue {
             self.changes.announce(&Change::Anything);
         }
-        match self.try_hold() {
-            Some(held) => self.using(held, CommitPoint::look),
-            None => self.changes.wake(),
-        }
+        self.changes.wake();
     }
 
     fn try_hold(&self) -> Option<Held<'_, W>> {

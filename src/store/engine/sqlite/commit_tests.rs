@@ -21,6 +21,7 @@ use crate::model::request::ListSessionsRequest;
 use crate::model::retention::PruneRequest;
 use crate::model::transfer::Selection;
 use crate::store::blocking::SessionStore;
+use crate::store::changes::change::Change;
 use crate::store::engine::StoreEngine;
 
 struct Watched {
@@ -63,10 +64,12 @@ impl Watched {
     /// How many commits were noticed while some work ran. Checks that it is the actual number.
     fn during<T>(&self, work: impl FnOnce(&SessionStore) -> T) -> (usize, T) {
         let seen = || self.commits_seen.load(Ordering::SeqCst);
-        let before = (self.noticed(), seen());
+        let announced = || self.store.0.engine.sqlite().changes().count() as usize;
+        let before = (self.noticed(), seen(), announced());
         let done = work(&self.store);
         let commits = self.noticed() - before.0;
         assert_eq!(commits, seen() - before.1);
+        assert!(announced() - before.2 >= commits, "{commits} commits");
         (commits, done)
     }
 
@@ -179,7 +182,7 @@ fn what_only_reads() {
 fn a_transaction_that_was_left_open() {
     let watched = Watched::new();
     let leave = |conn: &mut SqliteConnection| crate::database::sqlite::transaction::begin(conn);
-    assert!(watched.during(|store| store.0.engine.sqlite().writer().write_alone(leave)).1.is_ok());
+    assert!(watched.during(|store| store.0.engine.sqlite().writer().write_alone(&Change::Anything, leave)).1.is_ok());
     assert_eq!(watched.during(|store| store.append_events("s", &[event("a")]).unwrap()), (1, vec![1]));
 }
 
@@ -190,6 +193,7 @@ fn a_write_that_finds_the_connection_free_is_not_copied() {
     let id = "s".to_owned();
     let delete = |store: &SessionStore| {
         store.0.engine.sqlite().write(
+            &Change::NoEvents,
             |conn| conn.delete_session(&id),
             || {
                 copies.set(copies.get() + 1);
