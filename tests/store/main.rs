@@ -7,6 +7,8 @@
 mod common;
 
 #[cfg(feature = "async")]
+mod async_follow;
+#[cfg(feature = "async")]
 mod async_limits;
 #[cfg(feature = "async")]
 mod async_listings;
