@@ -6,6 +6,7 @@
 //! | [`diesel`] | the verbs on your own connections, joins, paging your own queries, two sets of migrations, the Diesel CLI |
 //! | [`diesel_async`] | the verbs on connections of diesel-async, and what happens to dropped futures |
 //! | [`beyond`] | appending, filters, deleting, forking, backups, checks, the write-ahead log |
+//! | [`following`] | following sessions live, and waiting for changes |
 //! | [`retention`] | pruning by age, activity and size, archives, and returning space |
 //! | [`postgres`] | the same on a server, and what is different there |
 //! | [`scale`] | after one server: tenants, partitions, connection pools, replicas |
@@ -23,11 +24,14 @@ macro_rules! links {
         "\
 [benchmarks.md]: crate::guide::benchmarks
 [benchmarks.md#how-long-other-writers-wait]: crate::guide::benchmarks#how-long-other-writers-wait
+[benchmarks.md#following]: crate::guide::benchmarks#following
 [beyond.md]: crate::guide::beyond
 [beyond.md#the-write-ahead-log]: crate::guide::beyond#the-write-ahead-log
 [diesel-async.md]: crate::guide::diesel_async
 [diesel.md]: crate::guide::diesel
 [export.md]: crate::guide::export
+[following.md]: crate::guide::following
+[following.md#how-commits-are-noticed]: crate::guide::following#how-commits-are-noticed
 [opening-existing-files.md]: crate::guide::opening_existing_files
 [postgres.md]: crate::guide::postgres
 [postgres.md#the-schema]: crate::guide::postgres#the-schema
@@ -60,6 +64,10 @@ pub mod postgres {}
 #[doc = links!()]
 #[doc = include_str!("../docs/beyond.md")]
 pub mod beyond {}
+
+#[doc = links!()]
+#[doc = include_str!("../docs/following.md")]
+pub mod following {}
 
 #[doc = links!()]
 #[doc = include_str!("../docs/retention.md")]

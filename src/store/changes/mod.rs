@@ -20,12 +20,12 @@ use crate::error::{Error, Result};
 
 #[derive(Default)]
 pub(super) struct Changes {
-    state: Mutex<State>,
+    state: Mutex<Registry>,
     watcher: Watcher,
 }
 
 #[derive(Default)]
-struct State {
+struct Registry {
     /// How many commits were announced.
     count: u64,
     /// The last one that may have written events of any session.
@@ -59,7 +59,7 @@ pub(super) enum Interest {
     Anything,
 }
 
-impl State {
+impl Registry {
     fn waiting_for(&mut self, interest: &Interest) -> Option<&mut Waiting> {
         match interest {
             Interest::Session(id) => self.sessions.get_mut(id).map(|session| &mut session.waiting),
@@ -83,7 +83,7 @@ impl State {
 }
 
 impl Changes {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Registry> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -27,23 +27,23 @@ const AFTER_PANIC: Duration = Duration::from_secs(1);
 const LONGEST_END: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
-pub(super) struct Watcher(Arc<Shared>);
+pub(super) struct Watcher(Arc<WatchThread>);
 
 #[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
+struct WatchThread {
+    state: Mutex<WatchState>,
     /// There is something to do, or the thread has ended.
     stirred: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct WatchState {
     listeners: usize,
     is_closed: bool,
     thread: Option<ThreadId>,
 }
 
-impl State {
+impl WatchState {
     fn is_idle(&mut self) -> bool {
         self.listeners == 0 && !self.is_closed
     }
@@ -66,12 +66,12 @@ impl Watcher {
             return Err(Error::Closed);
         }
         if state.thread.is_none() {
-            let (shared, mut watch) = (Arc::clone(&self.0), make());
+            let (watcher, mut watch) = (Arc::clone(&self.0), make());
             let run = move || {
-                shared.run(&mut watch);
+                watcher.run(&mut watch);
                 drop(watch);
-                shared.state().thread = None;
-                shared.stirred.notify_all();
+                watcher.state().thread = None;
+                watcher.stirred.notify_all();
             };
             let thread = std::thread::Builder::new().name("agent-session-store-watch".to_owned());
             let started = thread.spawn(run).map_err(|source| Error::Thread { source })?;
@@ -85,24 +85,24 @@ impl Watcher {
         let mut state = self.0.state();
         state.is_closed = true;
         self.0.stirred.notify_all();
-        let runs_elsewhere = |state: &mut State| state.thread.is_some_and(|id| id != std::thread::current().id());
+        let runs_elsewhere = |state: &mut WatchState| state.thread.is_some_and(|id| id != std::thread::current().id());
         drop(self.0.stirred.wait_timeout_while(state, LONGEST_END, runs_elsewhere));
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl WatchThread {
+    fn state(&self) -> MutexGuard<'_, WatchState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn run(&self, watch: &mut impl Watch) {
         loop {
-            let idle = self.stirred.wait_timeout_while(self.state(), PATIENCE, State::is_idle);
+            let idle = self.stirred.wait_timeout_while(self.state(), PATIENCE, WatchState::is_idle);
             let (state, waited) = idle.unwrap_or_else(PoisonError::into_inner);
             if waited.timed_out() {
                 drop(state);
                 watch.rest();
-                drop(self.stirred.wait_while(self.state(), State::is_idle));
+                drop(self.stirred.wait_while(self.state(), WatchState::is_idle));
                 continue;
             }
             if state.is_closed {

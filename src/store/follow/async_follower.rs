@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use super::follow_state::{FollowState, Next};
+use super::follow_state::{FollowState, FollowStep};
 use super::trail::Trail;
 use crate::error::Result;
 use crate::store::asynchronous::Reader;
@@ -31,19 +31,19 @@ impl<T: Trail> AsyncFollower<T> {
                 self.state.trail.answer(page);
             }
             match self.state.next(self.reader.engine()) {
-                Next::Deliver(item) => return Poll::Ready(Some(item)),
-                Next::Read(question) => {
+                FollowStep::Deliver(item) => return Poll::Ready(Some(item)),
+                FollowStep::Read(question) => {
                     let reader = Arc::clone(&self.reader);
                     self.reading = Some(Box::pin(async move { reader.read(|engine| T::read(engine, question)).await }));
                 }
-                Next::Wait => {
+                FollowStep::Wait => {
                     let Some((listener, seen)) = self.state.awaited() else { return Poll::Ready(None) };
                     let woken = ready!(listener.poll(seen, context));
                     if let Err(closed) = self.state.woken(woken) {
                         return Poll::Ready(Some(Err(closed)));
                     }
                 }
-                Next::End => return Poll::Ready(None),
+                FollowStep::End => return Poll::Ready(None),
             }
         }
     }

@@ -12,11 +12,11 @@ pub(super) struct FollowState<T> {
     listener: Option<Listener>,
     /// What was announced before it last began to read.
     seen: u64,
-    stage: Stage,
+    stage: FollowStage,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum FollowStage {
     /// It has to read what there is.
     Behind,
     Reading,
@@ -25,7 +25,7 @@ enum Stage {
     Over,
 }
 
-pub(super) enum Next<T: Trail> {
+pub(super) enum FollowStep<T: Trail> {
     Deliver(Result<T::Item>),
     /// Ask the store, and pass in the answer.
     Read(T::Question),
@@ -36,38 +36,38 @@ pub(super) enum Next<T: Trail> {
 
 impl<T: Trail> FollowState<T> {
     pub(super) fn new(trail: T) -> Self {
-        Self { trail, listener: None, seen: 0, stage: Stage::Behind }
+        Self { trail, listener: None, seen: 0, stage: FollowStage::Behind }
     }
 
-    pub(super) fn next(&mut self, engine: &Engine) -> Next<T> {
+    pub(super) fn next(&mut self, engine: &Engine) -> FollowStep<T> {
         loop {
-            if self.stage == Stage::Over {
-                return Next::End;
+            if self.stage == FollowStage::Over {
+                return FollowStep::End;
             }
             if let Some(item) = self.trail.pop() {
                 if let Err(error) = &item {
                     self.stage = after(error, self.stage);
                 }
-                return Next::Deliver(item);
+                return FollowStep::Deliver(item);
             }
             match self.stage {
-                Stage::Behind => match self.listen(engine) {
+                FollowStage::Behind => match self.listen(engine) {
                     Ok(now) => {
                         self.seen = now;
                         self.trail.resume();
-                        self.stage = Stage::Reading;
+                        self.stage = FollowStage::Reading;
                     }
                     Err(error) => {
                         self.stage = after(&error, self.stage);
-                        return Next::Deliver(Err(error));
+                        return FollowStep::Deliver(Err(error));
                     }
                 },
-                Stage::Reading => match self.trail.question() {
-                    Some(question) => return Next::Read(question),
-                    None => self.stage = Stage::Waiting,
+                FollowStage::Reading => match self.trail.question() {
+                    Some(question) => return FollowStep::Read(question),
+                    None => self.stage = FollowStage::Waiting,
                 },
-                Stage::Waiting => return Next::Wait,
-                Stage::Over => {}
+                FollowStage::Waiting => return FollowStep::Wait,
+                FollowStage::Over => {}
             }
         }
     }
@@ -91,33 +91,33 @@ impl<T: Trail> FollowState<T> {
 
     /// Something was committed, or the store was closed.
     pub(super) fn woken(&mut self, woken: Result<()>) -> Result<()> {
-        self.stage = if woken.is_ok() { Stage::Behind } else { Stage::Over };
+        self.stage = if woken.is_ok() { FollowStage::Behind } else { FollowStage::Over };
         woken
     }
 
     /// Goes on from the end that was found.
     pub(super) fn skip_to(&mut self, end: T::End) {
         self.trail.skip_to(end);
-        self.stage = Stage::Behind;
+        self.stage = FollowStage::Behind;
     }
 
     /// Tries again what has ended.
     pub(super) fn revive(&mut self) {
-        if self.stage == Stage::Over {
-            self.stage = Stage::Behind;
+        if self.stage == FollowStage::Over {
+            self.stage = FollowStage::Behind;
         }
     }
 }
 
 /// What comes after an error: the next row, another attempt, or nothing.
-fn after(error: &Error, stage: Stage) -> Stage {
+fn after(error: &Error, stage: FollowStage) -> FollowStage {
     match error {
         Error::Decode { after: Some(_), .. } => stage,
-        Error::Closed => Stage::Over,
-        Error::Reentrant => Stage::Behind,
+        Error::Closed => FollowStage::Over,
+        Error::Reentrant => FollowStage::Behind,
         error => match error.kind() {
-            ErrorKind::Unavailable | ErrorKind::StorageFull => Stage::Behind,
-            _ => Stage::Over,
+            ErrorKind::Unavailable | ErrorKind::StorageFull => FollowStage::Behind,
+            _ => FollowStage::Over,
         },
     }
 }

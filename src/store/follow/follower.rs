@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::follow_state::{FollowState, Next};
+use super::follow_state::{FollowState, FollowStep};
 use super::trail::Trail;
 use crate::error::Result;
 use crate::store::blocking::OpenStore;
@@ -24,9 +24,9 @@ impl<T: Trail> Follower<T> {
     pub(super) fn next(&mut self, deadline: Option<Instant>) -> Option<Result<T::Item>> {
         loop {
             match self.state.next(&self.store.engine) {
-                Next::Deliver(item) => return Some(item),
-                Next::Read(question) => self.state.trail.answer(T::read(&self.store.engine, question)),
-                Next::Wait => {
+                FollowStep::Deliver(item) => return Some(item),
+                FollowStep::Read(question) => self.state.trail.answer(T::read(&self.store.engine, question)),
+                FollowStep::Wait => {
                     let (listener, seen) = self.state.awaited()?;
                     // Nobody else can commit, or this very thread would have to.
                     let id = self.store.engine.id();
@@ -43,7 +43,7 @@ impl<T: Trail> Follower<T> {
                         }
                     }
                 }
-                Next::End => return None,
+                FollowStep::End => return None,
             }
         }
     }

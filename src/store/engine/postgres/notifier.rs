@@ -19,9 +19,9 @@ const BREAK: Duration = Duration::from_millis(10);
 /// How long closing waits for the last notice. Without it, others look by themselves.
 const LONGEST_END: Duration = Duration::from_secs(1);
 
-pub(super) struct Notifier(Arc<Shared>);
+pub(super) struct Notifier(Arc<NoticeSender>);
 
-struct Shared {
+struct NoticeSender {
     /// Names this store in its notices.
     name: String,
     state: Mutex<Outbox>,
@@ -40,7 +40,7 @@ struct Outbox {
 impl Notifier {
     /// Notices go over a connection that nobody else uses at the moment.
     pub(super) fn new(name: String, connections: Arc<ReaderPool<Alive>>) -> Self {
-        Self(Arc::new(Shared { name, state: Mutex::default(), stirred: Condvar::new(), connections }))
+        Self(Arc::new(NoticeSender { name, state: Mutex::default(), stirred: Condvar::new(), connections }))
     }
 
     /// Sends this soon. If it cannot be sent, others look by themselves.
@@ -50,9 +50,9 @@ impl Notifier {
             return;
         }
         if !state.is_running {
-            let shared = Arc::clone(&self.0);
+            let sender = Arc::clone(&self.0);
             let thread = std::thread::Builder::new().name("agent-session-store-notify".to_owned());
-            state.is_running = thread.spawn(move || shared.run()).is_ok();
+            state.is_running = thread.spawn(move || sender.run()).is_ok();
         }
         let is_first = state.notice.is_none();
         state.notice.get_or_insert_with(|| Notice::new(self.0.name.clone())).add(change);
@@ -71,7 +71,7 @@ impl Notifier {
     }
 }
 
-impl Shared {
+impl NoticeSender {
     fn state(&self) -> MutexGuard<'_, Outbox> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
