@@ -8,7 +8,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 
-use super::notice::{CHANNEL, Notice};
+use super::notice::{CHANNEL, LISTENERS_LOCK, Notice};
 use super::server::Server;
 use crate::error::{Error, Result};
 use crate::store::changes::change::Change;
@@ -102,8 +102,10 @@ impl Watch for NoticeListener {
     }
 }
 
+/// Listens, if that is possible, and lets those who write know it.
 fn hears(conn: &mut PgConnection) -> Result<bool> {
-    match conn.batch_execute(&format!("LISTEN {CHANNEL}")).map_err(Error::from) {
+    let listen = format!("LISTEN {CHANNEL}; SELECT pg_advisory_lock_shared({LISTENERS_LOCK})");
+    match conn.batch_execute(&listen).map_err(Error::from) {
         Ok(()) => Ok(true),
         Err(lost @ Error::Disconnected { .. }) => Err(lost),
         Err(_) => Ok(false),

@@ -36,7 +36,7 @@ use crate::store::options::Options;
 use crate::store::reader_pool::ReaderPool;
 use crate::store::reentrance::{Activity, StoreId, refuse};
 use crate::store::writer::row_writes::Changing;
-use crate::store::writer::{Writer, may_be_stored};
+use crate::store::writer::{GroupCommit, Writer, may_be_stored};
 use crate::verb::{Access, Writing, import_in_steps, prune_in_steps, reclaim_space};
 
 /// How often the server is asked for commits of which nobody tells, unless the builder says otherwise.
@@ -56,7 +56,7 @@ pub(in crate::store) struct PostgresEngine {
     name: String,
     watch_interval: Duration,
     writer: Arc<Writer<PostgresWriter>>,
-    readers: Arc<ReaderPool<Alive>>,
+    readers: ReaderPool<Alive>,
     /// Transactions have their own connections, so that nobody waits for one who writes to other sessions.
     transactions: ReaderPool<Alive>,
 }
@@ -72,12 +72,13 @@ impl PostgresEngine {
             let server = Arc::clone(&server);
             ReaderPool::new(id, limit, move || server.connect().map(Alive::new))
         };
-        let (readers, transactions) = (Arc::new(pool()), pool());
+        let (readers, transactions) = (pool(), pool());
         let changes = Arc::<Changes>::default();
         let name = format!("{:016x}{:016x}", by_chance(), by_chance());
-        let notifier = Arc::new(Notifier::new(name.clone(), Arc::clone(&readers)));
+        let notifier = Arc::new(Notifier::new(name.clone()));
         let writer = PostgresWriter::new(conn, Arc::clone(&server), Arc::clone(&notifier));
         let writer = Arc::new(Writer::new(id, false, writer, Arc::clone(&changes)));
+        notifier.send_by(&writer);
         Ok(Self { id, server, changes, notifier, name, watch_interval, writer, readers, transactions })
     }
 }
@@ -158,8 +159,10 @@ impl StoreEngine for PostgresEngine {
 
     fn close(&self) -> Result<()> {
         self.changes.close();
-        drop(self.writer.close());
         self.notifier.close();
+        if let Some(mut writer) = self.writer.close() {
+            self.notifier.flush(writer.connection());
+        }
         self.transactions.close();
         self.readers.close();
         Ok(())

@@ -10,6 +10,9 @@ use crate::store::changes::change::Change;
 /// The channel, which belongs to a database.
 pub(super) const CHANNEL: &str = "agent_session_store";
 
+/// Whoever listens holds this lock, shared; so whoever gets it for themselves knows that nobody does.
+pub(super) const LISTENERS_LOCK: &str = "475301, 1";
+
 /// The server takes up to 7,999 bytes.
 const LONGEST: usize = 7_999;
 

@@ -1,33 +1,38 @@
 //! Tells other stores what this one has committed. In the transaction itself, `NOTIFY` would let only one commit at a
-//! time; so it is sent afterwards, by a thread, for everything that was committed meanwhile.
+//! time; so it is sent afterwards, by a thread, for everything that was committed meanwhile, and only if anybody listens.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 
-use super::alive::Alive;
-use super::notice::{CHANNEL, Notice};
+use super::notice::{CHANNEL, LISTENERS_LOCK, Notice};
+use super::postgres_writer::PostgresWriter;
 use crate::error::Result;
 use crate::store::changes::change::Change;
-use crate::store::reader_pool::ReaderPool;
+use crate::store::writer::Writer;
 
-/// The time between two notices.
+/// The time between two notices, at least.
 const BREAK: Duration = Duration::from_millis(10);
 
-/// How long closing waits for the last notice. Without it, others look by themselves.
+/// The same as a multiple of the time that a notice takes, during which the store cannot write.
+const BREAK_TIMES: u32 = 50;
+
+/// How long it waits if a notice could not be sent.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// How long closing waits for a notice that is being sent. Without it, others look by themselves.
 const LONGEST_END: Duration = Duration::from_secs(1);
 
-pub(super) struct Notifier(Arc<NoticeSender>);
-
-struct NoticeSender {
+pub(super) struct Notifier {
     /// Names this store in its notices.
     name: String,
     state: Mutex<Outbox>,
     /// There is something to be sent, or the thread has ended.
     stirred: Condvar,
-    connections: Arc<ReaderPool<Alive>>,
+    /// Whose connection it uses in between, so that a store needs no further one.
+    writer: OnceLock<Weak<Writer<PostgresWriter>>>,
 }
 
 #[derive(Default)]
@@ -38,65 +43,85 @@ struct Outbox {
 }
 
 impl Notifier {
-    /// Notices go over a connection that nobody else uses at the moment.
-    pub(super) fn new(name: String, connections: Arc<ReaderPool<Alive>>) -> Self {
-        Self(Arc::new(NoticeSender { name, state: Mutex::default(), stirred: Condvar::new(), connections }))
+    pub(super) fn new(name: String) -> Self {
+        Self { name, state: Mutex::default(), stirred: Condvar::new(), writer: OnceLock::new() }
     }
 
-    /// Sends this soon. If it cannot be sent, others look by themselves.
-    pub(super) fn tell(&self, change: &Change<'_>) {
-        let mut state = self.0.state();
-        if state.is_closed {
-            return;
-        }
-        if !state.is_running {
-            let sender = Arc::clone(&self.0);
-            let thread = std::thread::Builder::new().name("agent-session-store-notify".to_owned());
-            state.is_running = thread.spawn(move || sender.run()).is_ok();
-        }
-        let is_first = state.notice.is_none();
-        state.notice.get_or_insert_with(|| Notice::new(self.0.name.clone())).add(change);
-        drop(state);
-        if is_first {
-            self.0.stirred.notify_all();
-        }
+    pub(super) fn send_by(&self, writer: &Arc<Writer<PostgresWriter>>) {
+        // There is one.
+        let _ = self.writer.set(Arc::downgrade(writer));
     }
 
-    /// Sends what is left.
-    pub(super) fn close(&self) {
-        let mut state = self.0.state();
-        state.is_closed = true;
-        self.0.stirred.notify_all();
-        drop(self.0.stirred.wait_timeout_while(state, LONGEST_END, |state| state.is_running));
-    }
-}
-
-impl NoticeSender {
     fn state(&self) -> MutexGuard<'_, Outbox> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self) {
+    /// Sends this soon. If it cannot be sent, others look by themselves.
+    pub(super) fn tell(self: &Arc<Self>, change: &Change<'_>) {
+        let mut state = self.state();
+        if !state.is_running
+            && !state.is_closed
+            && let Some(writer) = self.writer.get().and_then(Weak::upgrade)
+        {
+            let notifier = Arc::clone(self);
+            let thread = std::thread::Builder::new().name("agent-session-store-notify".to_owned());
+            state.is_running = thread.spawn(move || notifier.run(&writer)).is_ok();
+        }
+        let is_first = state.notice.is_none();
+        state.notice.get_or_insert_with(|| Notice::new(self.name.clone())).add(change);
+        drop(state);
+        if is_first {
+            self.stirred.notify_all();
+        }
+    }
+
+    fn run(&self, writer: &Writer<PostgresWriter>) {
         loop {
             let state = self.stirred.wait_while(self.state(), |state| state.notice.is_none() && !state.is_closed);
-            let notice = state.unwrap_or_else(PoisonError::into_inner).notice.take();
-            let Some(notice) = notice else { break };
-            let began = Instant::now();
-            // Whoever is not told finds out.
-            let _ = self.send(&notice.written());
-            let rest = BREAK.saturating_sub(began.elapsed());
+            let mut state = state.unwrap_or_else(PoisonError::into_inner);
+            if state.is_closed {
+                break;
+            }
+            let Some(notice) = state.notice.take() else { continue };
+            drop(state);
+            let mut took = Duration::ZERO;
+            let sent = writer.read(|conn| {
+                let began = Instant::now();
+                send(conn, &notice.written())?;
+                took = began.elapsed();
+                Ok(())
+            });
+            let rest = if sent.is_ok() { BREAK.max(took * BREAK_TIMES) } else { AFTER_FAILURE };
             drop(self.stirred.wait_timeout_while(self.state(), rest, |state| !state.is_closed));
         }
         self.state().is_running = false;
         self.stirred.notify_all();
     }
 
-    /// Nobody has to wait until the disk has it: after a crash of the server, all connect anew.
-    fn send(&self, text: &str) -> Result<()> {
-        let send = "SELECT 1 FROM set_config('synchronous_commit', 'off', true), pg_notify($1, $2)";
-        self.connections.aside(|conn| {
-            diesel::sql_query(send).bind::<Text, _>(CHANNEL).bind::<Text, _>(text).execute(conn.get())?;
-            Ok(())
-        })
+    /// Ends the thread. What is told from here on is sent by [`flush`](Self::flush).
+    pub(super) fn close(&self) {
+        let mut state = self.state();
+        state.is_closed = true;
+        self.stirred.notify_all();
+        drop(self.stirred.wait_timeout_while(state, LONGEST_END, |state| state.is_running));
     }
+
+    /// Sends what is left.
+    pub(super) fn flush(&self, conn: &mut PgConnection) {
+        let left = self.state().notice.take();
+        if let Some(notice) = left {
+            // Whoever is not told finds out.
+            let _ = send(conn, &notice.written());
+        }
+    }
+}
+
+/// Nobody has to wait until the disk has it: after a crash of the server, all connect anew.
+fn send(conn: &mut PgConnection, text: &str) -> Result<()> {
+    let send = format!(
+        "SELECT pg_notify($1, $2) WHERE NOT pg_try_advisory_xact_lock({LISTENERS_LOCK}) \
+         AND set_config('synchronous_commit', 'off', true) IS NOT NULL"
+    );
+    diesel::sql_query(send).bind::<Text, _>(CHANNEL).bind::<Text, _>(text).execute(conn)?;
+    Ok(())
 }
