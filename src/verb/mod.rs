@@ -28,6 +28,4 @@ pub(crate) use self::reclaim::{reclaim_in_steps, reclaim_space};
 pub(crate) use self::sessions::{
     delete_session, destroy_session, fork_session, get_session, list_sessions, update_session,
 };
-#[cfg(any(feature = "async", feature = "diesel-async"))]
-pub(crate) use self::walk::Walk;
-pub(crate) use self::walk::walk;
+pub(crate) use self::walk::{Walk, walk};

@@ -160,7 +160,7 @@ struct Appends(SessionStore, NewEvent);
 
 impl Wake for Appends {
     fn wake(self: Arc<Self>) {
-        self.0.append_events("answers", &[self.1.clone()]).unwrap();
+        self.0.append_events("answers", std::slice::from_ref(&self.1)).unwrap();
     }
 }
 

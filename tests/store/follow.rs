@@ -173,7 +173,8 @@ fn commits_by_others_are_noticed_while_the_store_is_busy_for_long() {
     for round in 0..5 {
         let id = format!("e{round}");
         db.connect().append_events("s", &[new_event(&id)]).unwrap();
-        store.transaction(|_| Ok::<_, Error>(assert_eq!(heard.recv_timeout(LONG).unwrap()?.id, id))).unwrap();
+        let delivered = store.transaction(|_| heard.recv_timeout(LONG).unwrap()).unwrap();
+        assert_eq!(delivered.id, id);
     }
 }
 

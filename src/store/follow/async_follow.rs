@@ -106,7 +106,7 @@ macro_rules! follows_in_tasks {
             /// # }
             /// ```
             pub async fn from_end(self) -> Result<Self> {
-                self.0.from_end().await.map(Self)
+                self.0.beginning_at_end().await.map(Self)
             }
 
             /// The cursor that continues after the last event that was delivered, or where this began; `None` for the

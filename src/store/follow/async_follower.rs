@@ -48,7 +48,7 @@ impl<T: Trail> AsyncFollower<T> {
         }
     }
 
-    pub(super) async fn from_end(mut self) -> Result<Self> {
+    pub(super) async fn beginning_at_end(mut self) -> Result<Self> {
         let selection = self.state.trail.selection();
         let end = self.reader.read(move |engine| T::find_end(engine, selection)).await?;
         self.reading = None;

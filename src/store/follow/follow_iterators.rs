@@ -144,7 +144,7 @@ macro_rules! follows {
             /// # Ok::<(), agent_session_store::Error>(())
             /// ```
             pub fn from_end(self) -> Result<Self> {
-                self.0.from_end().map(Self)
+                self.0.beginning_at_end().map(Self)
             }
 
             /// The cursor that continues after the last event that was delivered, or where this began; `None` for the

@@ -48,7 +48,7 @@ impl<T: Trail> Follower<T> {
         }
     }
 
-    pub(super) fn from_end(mut self) -> Result<Self> {
+    pub(super) fn beginning_at_end(mut self) -> Result<Self> {
         let end = T::find_end(&self.store.engine, self.state.trail.selection())?;
         self.state.skip_to(end);
         Ok(self)
