@@ -1,9 +1,10 @@
 //! Cursor text, from a client who may send anything.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use agent_session_store::diesel::SqliteConnection;
-use agent_session_store::{Cursor, Error, ListEventsRequest, ListSessionsRequest, SessionPersistDriver};
+use agent_session_store::{Cursor, Error, ListEventsRequest, ListSessionsRequest, SessionPersistDriver, SessionStore};
 
 use super::{Choices, event, in_memory, session};
 
@@ -16,6 +17,9 @@ struct Listings {
     conn: SqliteConnection,
     /// With the session whose events they list, if they do not list the sessions.
     cursors: Vec<(Option<&'static str>, Cursor)>,
+    /// A store with events, and the positions in the order of their commits.
+    store: SessionStore,
+    positions: Vec<Cursor>,
 }
 
 const IDS: [&str; 3] = ["s", "s.2", "é"];
@@ -43,7 +47,12 @@ impl Listings {
             }
         }
         assert_eq!(cursors.len(), 11);
-        Self { conn, cursors }
+        let store = SessionStore::open_in_memory().unwrap();
+        for number in 0..5 {
+            store.insert_event(&event(&format!("e{number}"), IDS[number % 3], 0)).unwrap();
+        }
+        let positions = store.follow_all(None).take(5).map(|committed| committed.unwrap().cursor).collect();
+        Self { conn, cursors, store, positions }
     }
 
     /// A cursor is the place that this crate gave out, or it is refused.
@@ -66,6 +75,12 @@ impl Listings {
             let other_way = ListEventsRequest::new(id).descending().cursor(cursor.clone());
             assert!(matches!(self.conn.list_events(&other_way), Err(Error::InvalidCursor { .. })), "{cursor}");
         }
+        let place = self.positions.iter().position(|ours| ours == cursor);
+        match (self.store.follow_all(cursor.clone()).next_timeout(Duration::ZERO), place) {
+            (Ok(next), Some(place)) => assert_eq!(next.is_some(), place < 4, "{cursor}"),
+            (Err(Error::InvalidCursor { .. }), None) => {}
+            (other, _) => panic!("{cursor}: {other:?}"),
+        }
     }
 }
 
@@ -74,8 +89,9 @@ pub fn run(data: &[u8]) {
     let mut choices = Choices(data);
     let number = choices.below(32);
     LISTINGS.with_borrow_mut(|listings| {
-        let text = match listings.cursors.get(number) {
-            Some((_, cursor)) => changed(cursor.to_string(), &mut choices),
+        let ours = listings.cursors.iter().map(|(_, cursor)| cursor).chain(&listings.positions);
+        let text = match { ours }.nth(number) {
+            Some(cursor) => changed(cursor.to_string(), &mut choices),
             None => String::from_utf8_lossy(choices.0).into_owned(),
         };
         let json = serde_json::to_string(&text).unwrap();

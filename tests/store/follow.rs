@@ -8,7 +8,8 @@ use agent_session_store::{
     Error, Follow, ListEventsRequest, PruneRequest, SessionEvent, SessionPersistDriver, SessionStore,
 };
 
-use crate::common::{TempDb, event, new_event};
+use crate::common::instrumentation::{Moment, Watch};
+use crate::common::{TempDb, event, hush, new_event};
 
 /// Longer than anything here takes, so that what does not come fails instead of hanging.
 const LONG: Duration = Duration::from_secs(60);
@@ -176,6 +177,29 @@ fn commits_by_others_are_noticed_while_the_store_is_busy_for_long() {
         let delivered = store.transaction(|_| heard.recv_timeout(LONG).unwrap()).unwrap();
         assert_eq!(delivered.id, id);
     }
+}
+
+/// Whoever committed does not get to know it; those who wait do.
+#[test]
+fn a_commit_after_which_instrumentation_panics_is_delivered() {
+    hush("on purpose");
+    let db = TempDb::new();
+    let watch = Watch::with_hook(&db, |moment, sql| {
+        let is_the_one = thread::current().name() == Some("it panics");
+        assert!(!is_the_one || moment != Moment::Finish || sql != "COMMIT", "on purpose");
+    });
+    // No look at the file finds it either.
+    let store = SessionStore::builder().watch_interval(10 * LONG).open(db.path()).unwrap();
+    let heard = heard(store.follow(request()));
+    store.append_events("s", &[new_event("a")]).unwrap();
+    assert_eq!(heard.recv_timeout(LONG).unwrap().unwrap().id, "a");
+    let writing = store.clone();
+    let append = move || writing.append_events("s", &[new_event("b"), new_event("c")]);
+    thread::Builder::new().name("it panics".to_owned()).spawn(append).unwrap().join().unwrap_err();
+    for id in ["b", "c"] {
+        assert_eq!(heard.recv_timeout(LONG).unwrap().unwrap().id, id);
+    }
+    drop(watch);
 }
 
 #[test]

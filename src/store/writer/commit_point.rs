@@ -72,8 +72,6 @@ impl<W: GroupCommit> CommitPoint<W> {
         let writer = self.writer.as_mut()?;
         if std::mem::replace(&mut self.interrupted, true) {
             writer.abandon_transaction();
-            // It may have been committed before the panic.
-            self.changes.announce(&Change::Anything);
         }
         let result = work(writer);
         // No use may leave a transaction open: what is written in there would only look stored.

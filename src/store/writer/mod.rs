@@ -42,6 +42,18 @@ pub(super) struct Writer<W: GroupCommit> {
     look_is_due: Arc<AtomicBool>,
 }
 
+/// Wakes those who wait for a commit, also if the application's instrumentation panics, perhaps after one.
+struct WakesOnDrop<'a>(&'a Changes);
+
+impl Drop for WakesOnDrop<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.announce(&Change::Anything);
+        }
+        self.0.wake();
+    }
+}
+
 /// The connection while this thread holds it.
 struct Held<'a, W> {
     connection: MutexGuard<'a, CommitPoint<W>>,
@@ -71,11 +83,11 @@ impl<W: GroupCommit> Writer<W> {
     }
 
     /// Uses the connection, and then wakes those who wait for what was committed.
-    fn using<T>(&self, mut held: Held<'_, W>, work: impl FnOnce(&mut CommitPoint<W>) -> T) -> T {
-        let result = work(&mut held.connection);
-        drop(held);
-        self.changes.wake();
-        result
+    fn using<T>(&self, held: Held<'_, W>, work: impl FnOnce(&mut CommitPoint<W>) -> T) -> T {
+        // Dropped in the opposite order.
+        let _waking = WakesOnDrop(&self.changes);
+        let mut held = held;
+        work(&mut held.connection)
     }
 
     /// Returns an error if this thread would wait for itself.
@@ -216,6 +228,7 @@ impl<W: GroupCommit> Writer<W> {
             self.queue.wake_tasks();
             if done.is_err() {
                 // The application's instrumentation panicked. Whether anything was committed is unknown.
+                self.changes.announce(&Change::Anything);
                 group.iter_mut().for_each(|job| job.fail(Error::Panicked));
             }
             group.into_iter().for_each(|job| undisturbed(|| job.answer()));
