@@ -78,7 +78,8 @@ impl PostgresEngine {
         let notifier = Arc::new(Notifier::new(name.clone()));
         let writer = PostgresWriter::new(conn, Arc::clone(&server), Arc::clone(&notifier));
         let writer = Arc::new(Writer::new(id, false, writer, Arc::clone(&changes)));
-        notifier.send_by(&writer);
+        let lender = Arc::downgrade(&writer);
+        notifier.send_by(move |work| lender.upgrade().map_or(Err(Error::Closed), |writer| writer.read(work)));
         Ok(Self { id, server, changes, notifier, name, watch_interval, writer, readers, transactions })
     }
 }

@@ -1,17 +1,15 @@
 //! Tells other stores what this one has committed. In the transaction itself, `NOTIFY` would let only one commit at a
 //! time; so it is sent afterwards, by a thread, for everything that was committed meanwhile, and only if anybody listens.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 
 use super::notice::{CHANNEL, LISTENERS_LOCK, Notice};
-use super::postgres_writer::PostgresWriter;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::changes::change::Change;
-use crate::store::writer::Writer;
 
 /// The time between two notices, at least.
 const BREAK: Duration = Duration::from_millis(10);
@@ -31,9 +29,11 @@ pub(super) struct Notifier {
     state: Mutex<Outbox>,
     /// There is something to be sent, or the thread has ended.
     stirred: Condvar,
-    /// Whose connection it uses in between, so that a store needs no further one.
-    writer: OnceLock<Weak<Writer<PostgresWriter>>>,
+    lend: OnceLock<Box<Lend>>,
 }
+
+/// Runs work on the writing connection, in between writes, so that a store needs no further one.
+type Lend = dyn Fn(&mut dyn FnMut(&mut PgConnection) -> Result<()>) -> Result<()> + Send + Sync;
 
 #[derive(Default)]
 struct Outbox {
@@ -44,12 +44,16 @@ struct Outbox {
 
 impl Notifier {
     pub(super) fn new(name: String) -> Self {
-        Self { name, state: Mutex::default(), stirred: Condvar::new(), writer: OnceLock::new() }
+        Self { name, state: Mutex::default(), stirred: Condvar::new(), lend: OnceLock::new() }
     }
 
-    pub(super) fn send_by(&self, writer: &Arc<Writer<PostgresWriter>>) {
-        // There is one.
-        let _ = self.writer.set(Arc::downgrade(writer));
+    /// Says how to send, before the first commit.
+    pub(super) fn send_by(
+        &self,
+        lend: impl Fn(&mut dyn FnMut(&mut PgConnection) -> Result<()>) -> Result<()> + Send + Sync + 'static,
+    ) {
+        // It is said once.
+        let _ = self.lend.set(Box::new(lend));
     }
 
     fn state(&self) -> MutexGuard<'_, Outbox> {
@@ -59,13 +63,10 @@ impl Notifier {
     /// Sends this soon. If it cannot be sent, others look by themselves.
     pub(super) fn tell(self: &Arc<Self>, change: &Change<'_>) {
         let mut state = self.state();
-        if !state.is_running
-            && !state.is_closed
-            && let Some(writer) = self.writer.get().and_then(Weak::upgrade)
-        {
+        if !state.is_running && !state.is_closed {
             let notifier = Arc::clone(self);
             let thread = std::thread::Builder::new().name("agent-session-store-notify".to_owned());
-            state.is_running = thread.spawn(move || notifier.run(&writer)).is_ok();
+            state.is_running = thread.spawn(move || notifier.run()).is_ok();
         }
         let is_first = state.notice.is_none();
         state.notice.get_or_insert_with(|| Notice::new(self.name.clone())).add(change);
@@ -75,7 +76,7 @@ impl Notifier {
         }
     }
 
-    fn run(&self, writer: &Writer<PostgresWriter>) {
+    fn run(&self) {
         loop {
             let state = self.stirred.wait_while(self.state(), |state| state.notice.is_none() && !state.is_closed);
             let mut state = state.unwrap_or_else(PoisonError::into_inner);
@@ -85,12 +86,13 @@ impl Notifier {
             let Some(notice) = state.notice.take() else { continue };
             drop(state);
             let mut took = Duration::ZERO;
-            let sent = writer.read(|conn| {
+            let mut work = |conn: &mut PgConnection| {
                 let began = Instant::now();
                 send(conn, &notice.written())?;
                 took = began.elapsed();
                 Ok(())
-            });
+            };
+            let sent = self.lend.get().map_or(Err(Error::Closed), |lend| lend(&mut work));
             let rest = if sent.is_ok() { BREAK.max(took * BREAK_TIMES) } else { AFTER_FAILURE };
             drop(self.stirred.wait_timeout_while(self.state(), rest, |state| !state.is_closed));
         }
