@@ -67,34 +67,29 @@ async fn follow(
         Err(error) => return Err(error.into()),
     }
     let follow = store.follow(request.clone());
-    let events = unfold(Some(follow), move |follow| next(follow, request.clone()));
+    let events = unfold(follow, move |follow| next(follow, request.clone()));
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
 }
 
 /// The next event for the client, which is only asked for once it has taken the one before.
-async fn next(
-    follow: Option<AsyncFollow>,
-    request: ListEventsRequest,
-) -> Option<(Result<Event, Infallible>, Option<AsyncFollow>)> {
-    let mut follow = follow?;
-    let (event, goes_on) = match follow.next().await {
-        Ok(Some(event)) => (Event::default().id(request.cursor_after(&event).to_string()).data(line(&event)), true),
+async fn next(mut follow: AsyncFollow, request: ListEventsRequest) -> Option<(Result<Event, Infallible>, AsyncFollow)> {
+    let event = match follow.next().await {
+        Ok(Some(event)) => Event::default().id(request.cursor_after(&event).to_string()).data(line(&event)),
         // The store is closed: the client connects again, perhaps to another server.
         Ok(None) | Err(Error::Closed) => return None,
         Err(error) => {
-            let goes_on = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::StorageFull)
-                || matches!(error, Error::Decode { after: Some(_), .. });
+            // After an event that cannot be decoded comes the next one; after anything else it tries again.
             if !matches!(error, Error::Decode { .. }) {
                 tokio::time::sleep(PAUSE).await;
             }
-            let mut event = Event::default().event("failure").data(error.to_string().replace(['\r', '\n'], " "));
-            if let Some(position) = follow.position() {
-                event = event.id(position.to_string());
+            let event = Event::default().event("failure").data(error.to_string().replace(['\r', '\n'], " "));
+            match follow.position() {
+                Some(position) => event.id(position.to_string()),
+                None => event,
             }
-            (event, goes_on)
         }
     };
-    Some((Ok(event), goes_on.then_some(follow)))
+    Some((Ok(event), follow))
 }
 
 /// An event on one line: a payload is kept as it was sent, and may have line breaks between its values.

@@ -16,6 +16,7 @@ mod contract;
 mod diesel_async;
 #[cfg(unix)]
 mod faults;
+mod follow;
 mod host;
 mod host_paging;
 mod jsonb;

@@ -1,18 +1,13 @@
 //! Proves that a follower gets every event of its session once and in order, whoever writes it, and waits for the next.
 
-use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use agent_session_store::{
-    Error, Follow, ListEventsRequest, PruneRequest, SessionEvent, SessionPersistDriver, SessionStore,
-};
+use agent_session_store::{Error, Follow, ListEventsRequest, PruneRequest, SessionPersistDriver, SessionStore};
 
+use crate::common::following::{LONG, heard, rest};
 use crate::common::instrumentation::{Moment, Watch};
 use crate::common::{TempDb, event, hush, new_event};
-
-/// Longer than anything here takes, so that what does not come fails instead of hanging.
-const LONG: Duration = Duration::from_secs(60);
 
 fn request() -> ListEventsRequest {
     ListEventsRequest::new("s")
@@ -21,25 +16,6 @@ fn request() -> ListEventsRequest {
 /// The next ones, each of which has to come.
 fn next(follow: &mut Follow, events: usize) -> Vec<String> {
     (0..events).map(|_| follow.next_timeout(LONG).unwrap().unwrap().id).collect()
-}
-
-/// What is there without waiting.
-fn rest(follow: &mut Follow) -> Vec<String> {
-    std::iter::from_fn(|| follow.next_timeout(Duration::ZERO).unwrap()).map(|event| event.id).collect()
-}
-
-/// Follows on a thread of its own.
-fn heard(mut follow: Follow) -> Receiver<Result<SessionEvent, Error>> {
-    let (tell, heard) = channel();
-    thread::spawn(move || {
-        for item in &mut follow {
-            if tell.send(item).is_err() {
-                return;
-            }
-        }
-        assert!(follow.next().is_none());
-    });
-    heard
 }
 
 #[test]

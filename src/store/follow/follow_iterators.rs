@@ -41,11 +41,12 @@ impl SessionStore {
     ///
     /// # Errors
     ///
-    /// The items. After [`Error::Decode`](crate::Error::Decode) the next one is that after the broken row. After an error
-    /// of the kind [`Unavailable`](crate::ErrorKind::Unavailable) the next call tries again, from where it was; after
-    /// [`Error::Reentrant`](crate::Error::Reentrant), too, which you get from a follower that would wait inside another
-    /// call. When the store closes, you get [`Error::Closed`](crate::Error::Closed), and it has ended, as after any other
-    /// error: [`Error::InvalidCursor`](crate::Error::InvalidCursor) for a cursor of another listing,
+    /// The items. After [`Error::Decode`](crate::Error::Decode) the next one is that after the broken row. After most other
+    /// errors, such as a lost connection, the next call tries again, from where it was, so wait a moment before; also after
+    /// [`Error::Reentrant`](crate::Error::Reentrant), which you get from a follower that would wait inside another call.
+    ///
+    /// Three errors end it: [`Error::Closed`](crate::Error::Closed) when the store closes,
+    /// [`Error::InvalidCursor`](crate::Error::InvalidCursor) for a cursor of another listing, and
     /// [`Error::Unsupported`](crate::Error::Unsupported) for a descending request.
     ///
     /// ```

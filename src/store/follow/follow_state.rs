@@ -114,10 +114,9 @@ fn after(error: &Error, stage: FollowStage) -> FollowStage {
     match error {
         Error::Decode { after: Some(_), .. } => stage,
         Error::Closed => FollowStage::Over,
-        Error::Reentrant => FollowStage::Behind,
         error => match error.kind() {
-            ErrorKind::Unavailable | ErrorKind::StorageFull => FollowStage::Behind,
-            _ => FollowStage::Over,
+            ErrorKind::InvalidInput | ErrorKind::Unsupported => FollowStage::Over,
+            _ => FollowStage::Behind,
         },
     }
 }

@@ -2,6 +2,7 @@
 
 mod alone;
 mod disk_full;
+mod following;
 mod import_killed;
 mod killed;
 mod limits;

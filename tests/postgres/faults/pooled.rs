@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::common::own_server::{OwnServer, shared_server};
 use crate::common::{new_event, session};
 
-struct Pool {
+pub struct Pool {
     process: Child,
     port: u16,
     _folder: TempDir,
@@ -24,7 +24,7 @@ struct Pool {
 
 impl Pool {
     /// A pool of three connections for each role, in front of the server; nothing where none is installed.
-    fn new(server: &OwnServer, roles: &[&str]) -> Option<Self> {
+    pub fn new(server: &OwnServer, roles: &[&str]) -> Option<Self> {
         if Command::new("pgbouncer").arg("--version").output().is_err() {
             assert!(std::env::var_os("CI").is_none(), "CI has to have pgbouncer");
             let _ = writeln!(std::io::stderr(), "\nSKIPPED: pgbouncer is not installed\n");
@@ -53,7 +53,7 @@ impl Pool {
         Some(Self { process, port, _folder: folder })
     }
 
-    fn url(&self, role: &str, database: &str) -> String {
+    pub fn url(&self, role: &str, database: &str) -> String {
         format!("postgres://{role}@127.0.0.1:{}/{database}", self.port)
     }
 }
