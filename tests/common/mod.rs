@@ -13,6 +13,7 @@ macro_rules! with {
 pub mod database;
 #[cfg(unix)]
 pub mod faults;
+pub mod follow_model;
 pub mod following;
 pub mod instrumentation;
 pub mod legacy;

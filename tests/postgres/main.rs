@@ -17,6 +17,8 @@ mod diesel_async;
 #[cfg(unix)]
 mod faults;
 mod follow;
+#[cfg(unix)]
+mod follow_model;
 mod host;
 mod host_paging;
 mod jsonb;

@@ -31,6 +31,8 @@ mod failures;
 mod file_modes;
 mod follow;
 mod follow_all;
+#[cfg(unix)]
+mod follow_model;
 mod on_open;
 mod opening;
 mod options;

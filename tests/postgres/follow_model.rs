@@ -1,0 +1,24 @@
+//! Proves on a server that followers deliver what is stored, in order and once, with every kind of writer at work, some
+//! of which are killed (`FOLLOW_ROUNDS=200` for more).
+
+use crate::common::PgDb;
+use crate::common::follow_model::{FollowModel, seeds, write_until_killed};
+use crate::common::process::{Process, child, task};
+
+/// Does nothing by itself; the test below runs it in processes of their own.
+#[test]
+fn another_writer() {
+    let Some(task) = task() else { return };
+    let [url, name] = task.try_into().unwrap();
+    write_until_killed(&url, &name);
+}
+
+#[test]
+fn followers_deliver_what_is_stored() {
+    for seed in seeds() {
+        let Some(db) = PgDb::ours() else { return };
+        let url = db.url();
+        let start = |name: &str| Process::start(child(another_writer, &format!("{url}|{name}")));
+        FollowModel { url: &url, seed, start: &start, is_ordered: false }.run();
+    }
+}
