@@ -110,6 +110,7 @@ mod error;
 mod error_kind;
 mod model;
 mod store;
+pub mod transcript;
 mod verb;
 mod verbs;
 

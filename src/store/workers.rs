@@ -58,7 +58,7 @@ impl Workers {
         answer
     }
 
-    fn submit(&self, work: Work) -> Result<Turn<'_>> {
+    fn submit(&self, work: Work) -> Result<QueueTurn<'_>> {
         let mut queue = self.shared.queue();
         if queue.idle <= queue.waiting.len() && queue.threads < self.limit {
             let shared = Arc::clone(&self.shared);
@@ -78,7 +78,7 @@ impl Workers {
         queue.waiting.insert(number, work);
         drop(queue);
         self.shared.filled.notify_one();
-        Ok(Turn { shared: &self.shared, number: Some(number) })
+        Ok(QueueTurn { shared: &self.shared, number: Some(number) })
     }
 }
 
@@ -90,12 +90,12 @@ impl Drop for Workers {
 }
 
 /// Work that may still be waiting. Dropping this removes it from the queue.
-struct Turn<'a> {
+struct QueueTurn<'a> {
     shared: &'a Shared,
     number: Option<u64>,
 }
 
-impl Drop for Turn<'_> {
+impl Drop for QueueTurn<'_> {
     fn drop(&mut self) {
         if let Some(number) = self.number {
             // Drop the work after the lock: it owns a writer, a callback, perhaps the last clone of a store.

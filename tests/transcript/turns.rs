@@ -1,0 +1,180 @@
+//! Proves where a turn begins and how it ends.
+
+use agent_session_store::transcript::{EntryKind, Transcript, TurnOutcome};
+
+use super::{Said, agent, chunk, client, entries, event, prompt, stop, transcript, update};
+
+fn outcome(answer: &str) -> TurnOutcome {
+    transcript(&[prompt("1", "x"), agent(answer)]).turns()[0].outcome.clone().unwrap()
+}
+
+#[test]
+fn a_turn_ends_as_its_response_says() {
+    let refused = outcome(r#"{"id":1,"result":{"stopReason":"refusal"}}"#);
+    assert_eq!(refused, TurnOutcome::Stopped { reason: "refusal".to_owned() });
+    let failed = outcome(r#"{"id":1,"error":{"code":-32000,"message":"log in first","data":{"a":1}}}"#);
+    let TurnOutcome::Failed { code, message, error } = failed else { panic!("{failed:?}") };
+    assert_eq!((code, message.as_deref()), (Some(-32000), Some("log in first")));
+    assert!(error.get().contains(r#""data":{"a":1}"#));
+    let strange = outcome(r#"{"id":1,"result":[]}"#);
+    assert!(matches!(strange, TurnOutcome::Answered { .. }), "{strange:?}");
+    // Half of the peers that write both mean the one that is not null.
+    assert_eq!(outcome(r#"{"id":1,"error":null,"result":{"stopReason":"refusal"}}"#), refused);
+}
+
+#[test]
+fn a_turn_has_the_indexes_and_times_of_its_events() {
+    let transcript = transcript(&[
+        client(r#"{"id":0,"method":"initialize"}"#),
+        prompt("1", "x"),
+        chunk("agent_message_chunk", "a"),
+        chunk("agent_message_chunk", "b"),
+        stop("1"),
+    ]);
+    let [before, turn] = transcript.turns() else { panic!("two turns") };
+    assert_eq!((before.number, before.outcome.is_none(), before.prompt.is_none()), (None, true, true));
+    assert_eq!((turn.number, turn.first_index, turn.last_index, turn.answer_index), (Some(1), 2, 5, Some(5)));
+    assert_eq!((turn.first_time.timestamp_millis(), turn.last_time.timestamp_millis()), (2000, 5000));
+    let answer = &turn.entries[0];
+    assert_eq!((answer.first_index, answer.last_index, answer.events), (3, 4, 2));
+    assert_eq!((answer.first_time.timestamp_millis(), answer.last_time.timestamp_millis()), (3000, 4000));
+}
+
+#[test]
+fn a_cancelled_turn_says_so() {
+    let cancel = client(r#"{"method":"session/cancel","params":{"sessionId":"s"}}"#);
+    let transcript = transcript(&[prompt("1", "x"), cancel.clone(), stop("1"), cancel]);
+    let [turn, after] = transcript.turns() else { panic!("two turns") };
+    assert!(turn.cancelled && !after.cancelled);
+    assert_eq!(entries(&transcript).iter().filter(|entry| entry.kind == EntryKind::Cancel).count(), 2);
+}
+
+#[test]
+fn a_prompt_that_was_never_answered_is_told_apart_from_a_running_one() {
+    let transcript = transcript(&[prompt("1", "x"), prompt("2", "y")]);
+    let [first, second] = transcript.turns() else { panic!("two turns") };
+    assert_eq!(first.outcome, Some(TurnOutcome::Unanswered));
+    assert!(second.is_running());
+}
+
+#[test]
+fn turns_have_numbers_only_from_the_beginning() {
+    let said = [prompt("1", "x"), stop("1"), prompt("2", "y")];
+    let numbers = |first: i64| {
+        let mut transcript = Transcript::new();
+        (first..).zip(&said).for_each(|(index, said)| transcript.push(&event(index, said)));
+        transcript.turns().iter().map(|turn| turn.number).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(0), [Some(1), Some(2)]);
+    assert_eq!(numbers(1), [Some(1), Some(2)]);
+    assert_eq!(numbers(2), [None, None]);
+}
+
+#[test]
+fn a_transcript_begins_anywhere() {
+    let transcript = transcript(&[
+        chunk("agent_message_chunk", "…end of it"),
+        update("tool_call_update", r#""toolCallId":"t","status":"completed""#),
+        stop("7"),
+        prompt("8", "next"),
+    ]);
+    let [rest, turn] = transcript.turns() else { panic!("two turns") };
+    assert_eq!(rest.entries.len(), 3);
+    assert!(matches!(&rest.entries[1].kind, EntryKind::ToolCall(call) if !call.begun));
+    assert!(turn.is_running());
+}
+
+#[test]
+fn a_prompt_of_another_form_is_kept() {
+    let transcript = transcript(&[
+        client(r#"{"id":1,"method":"session/prompt","params":{"prompt":"just text"}}"#),
+        client(r#"{"id":2,"method":"session/prompt","params":[1]}"#),
+        client(r#"{"id":3,"method":"session/prompt"}"#),
+    ]);
+    let prompts: Vec<String> = transcript
+        .turns()
+        .iter()
+        .map(|turn| match &turn.prompt.as_ref().unwrap().kind {
+            EntryKind::UserMessage(message) => format!("{:?}", message.content),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(prompts, [r#"[Unknown { block: Json("just text") }]"#, "[Unknown { block: Json([1]) }]", "[]"]);
+}
+
+#[test]
+fn the_tokens_of_a_response_are_the_turns() {
+    let usage = r#"{"totalTokens":12,"inputTokens":10,"outputTokens":2.0,"thoughtTokens":null,"cachedReadTokens":-1}"#;
+    for result in [format!(r#""usage":{usage}"#), format!(r#""_meta":{{"usage":{usage}}}"#)] {
+        let answer = format!(r#"{{"id":1,"result":{{"stopReason":"end_turn",{result}}}}}"#);
+        let transcript = transcript(&[prompt("1", "x"), agent(answer)]);
+        let usage = transcript.turns()[0].usage.clone().unwrap();
+        assert_eq!((usage.total_tokens, usage.input_tokens, usage.output_tokens), (Some(12), Some(10), Some(2)));
+        assert_eq!((usage.thought_tokens, usage.cached_read_tokens), (None, None));
+    }
+}
+
+/// Three turns in which nothing comes late.
+fn orderly() -> Vec<Said> {
+    let mut said = vec![client(r#"{"id":0,"method":"session/new"}"#), agent(r#"{"id":0,"result":{}}"#)];
+    for turn in ["1", "2", "3"] {
+        said.extend([
+            prompt(turn, "x"),
+            chunk("agent_message_chunk", r"a\ud83d"),
+            chunk("agent_message_chunk", r"\ude00"),
+            update("tool_call", r#""toolCallId":"t","title":"Read""#),
+            update("plan", r#""entries":[]"#),
+            update("tool_call_update", r#""toolCallId":"t","status":"completed""#),
+            update("plan", r#""entries":[{"content":"c"}]"#),
+            stop(turn),
+            update("usage_update", r#""used":1,"size":2"#),
+        ]);
+    }
+    said
+}
+
+#[test]
+fn taking_turns_at_any_place_gives_the_same_turns() {
+    let said = orderly();
+    let whole = transcript(&said);
+    for place in 0..=said.len() {
+        let mut halves = transcript(&said[..place]);
+        let mut turns = halves.take_finished();
+        for (index, said) in (1..).zip(&said).skip(place) {
+            halves.push(&event(index, said));
+        }
+        turns.extend(halves.take_finished());
+        turns.extend_from_slice(halves.turns());
+        assert_eq!(turns, whole.turns(), "{place}");
+    }
+}
+
+#[test]
+fn taking_after_each_event_keeps_one_turn_at_most() {
+    let (said, mut transcript, mut turns) = (orderly(), Transcript::new(), Vec::new());
+    for (index, said) in (1..).zip(&said) {
+        transcript.push(&event(index, said));
+        turns.extend(transcript.take_finished());
+        assert!(transcript.turns().len() <= 1);
+    }
+    turns.extend_from_slice(transcript.turns());
+    assert_eq!(turns, super::transcript(&said).turns());
+}
+
+#[test]
+fn what_comes_late_for_a_taken_turn_is_an_entry_of_its_own() {
+    let late = update("tool_call_update", r#""toolCallId":"t","status":"failed""#);
+    let said = [prompt("1", "x"), update("tool_call", r#""toolCallId":"t","title":"Read""#), stop("1")];
+    let mut transcript = transcript(&said);
+    let mut taken = transcript.clone();
+    transcript.push(&event(4, &late));
+    assert_eq!(transcript.turns().len(), 1, "the turn is at hand");
+    assert!(
+        matches!(&transcript.turns()[0].entries[0].kind, EntryKind::ToolCall(call) if call.status.as_deref() == Some("failed"))
+    );
+
+    taken.take_finished();
+    taken.push(&event(4, &late));
+    let EntryKind::ToolCall(call) = &taken.turns()[0].entries[0].kind else { panic!("no tool call") };
+    assert_eq!((call.tool_call_id.as_str(), call.begun, call.status.as_deref()), ("t", false, Some("failed")));
+}
