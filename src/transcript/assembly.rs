@@ -56,7 +56,8 @@ struct PendingRequest {
 /// Which entries of the last turn may go on.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CurrentTurn {
-    pub(super) plan: Option<usize>,
+    /// The plans by their ids; one has none.
+    pub(super) plans: HashMap<Option<String>, usize>,
     pub(super) usage: Option<usize>,
     pub(super) message: Option<OpenMessage>,
 }

@@ -48,10 +48,16 @@ pub enum EntryKind {
     AgentThought(ChatMessage),
     /// A tool call and all its updates.
     ToolCall(ToolCall),
-    /// The turn's plan, as it was last.
+    /// A plan of the turn, as it was last.
     Plan {
+        /// The plan's id, where a turn may have several.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        plan_id: Option<String>,
         /// The steps.
         entries: Vec<PlanEntry>,
+        /// The plan as Markdown, where it is no list of steps.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        markdown: Option<String>,
     },
     /// The mode is another one. A client's request for that is a `Request`.
     ModeChange {

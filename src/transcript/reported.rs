@@ -78,13 +78,13 @@ pub struct AvailableCommand {
 }
 
 /// The steps of a plan, if all of them can be read.
-pub(super) fn plan_entries(update: JsonNode<'_>) -> Option<Vec<PlanEntry>> {
+pub(super) fn plan_entries(plan: JsonNode<'_>) -> Option<Vec<PlanEntry>> {
     let entry = |node: JsonNode<'_>| {
         let [content, priority, status] = node.members(["content", "priority", "status"]);
         let (priority, status) = (optional(priority, JsonNode::string)?, optional(status, JsonNode::string)?);
         Some(PlanEntry { content: content?.string()?, priority, status })
     };
-    update.member("entries")?.elements()?.map(entry).collect()
+    plan.member("entries")?.elements()?.map(entry).collect()
 }
 
 pub(super) fn commands(update: JsonNode<'_>) -> Option<Vec<AvailableCommand>> {

@@ -32,10 +32,19 @@ impl Transcript {
             "tool_call" => self.push_tool_call(event, ToolCall::read(update)?, update, true),
             "tool_call_update" => self.push_tool_call(event, ToolCall::read(update)?, update, false),
             "plan" => {
-                let kind = EntryKind::Plan { entries: plan_entries(update)? };
-                self.go_on(event);
-                let place = self.replace_or_add(event, self.current.plan, kind);
-                self.current.plan = Some(place);
+                let kind = EntryKind::Plan { plan_id: None, entries: plan_entries(update)?, markdown: None };
+                self.push_plan(event, None, kind);
+            }
+            "plan_update" => {
+                let plan = update.member("plan")?;
+                let [kind, id, content] = plan.members(["type", "planId", "content"]);
+                let plan_id = Some(id?.string()?);
+                let (entries, markdown) = match kind?.string()?.as_str() {
+                    "items" => (plan_entries(plan)?, None),
+                    "markdown" => (Vec::new(), Some(content?.string()?)),
+                    _ => return None,
+                };
+                self.push_plan(event, plan_id.clone(), EntryKind::Plan { plan_id, entries, markdown });
             }
             "usage_update" => {
                 let kind = EntryKind::Usage(UsageReport::read(update)?);
@@ -67,6 +76,12 @@ impl Transcript {
             _ => return None,
         }
         Some(())
+    }
+
+    fn push_plan(&mut self, event: &SessionEvent, id: Option<String>, kind: EntryKind) {
+        self.go_on(event);
+        let place = self.replace_or_add(event, self.current.plans.get(&id).copied(), kind);
+        self.current.plans.insert(id, place);
     }
 
     /// What the current turn has once: its entry stays where it is, and says what was said last. The turn is there.

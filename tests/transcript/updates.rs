@@ -83,7 +83,7 @@ fn a_plan_has_its_last_state_where_it_was_first() {
     ]);
     let [plan, message] = entries(&transcript)[..] else { panic!("{:#?}", transcript.turns()) };
     assert_eq!((plan.first_index, plan.last_index, plan.events), (1, 3, 2));
-    let EntryKind::Plan { entries } = &plan.kind else { panic!("no plan") };
+    let EntryKind::Plan { entries, plan_id: None, markdown: None } = &plan.kind else { panic!("no plan") };
     assert_eq!((entries.len(), entries[0].status.as_deref(), &entries[1].status), (2, Some("completed"), &None));
     assert!(matches!(&message.kind, EntryKind::AgentMessage(message) if message.text() == "xy"));
 }
@@ -93,6 +93,22 @@ fn each_turn_has_its_own_plan() {
     let plan = || update("plan", r#""entries":[]"#);
     let transcript = transcript(&[plan(), prompt("1", "x"), plan(), plan(), stop("1"), plan()]);
     assert_eq!(entries(&transcript).iter().map(|entry| entry.events).collect::<Vec<_>>(), [1, 2, 1]);
+}
+
+#[test]
+fn plans_with_ids_stand_beside_each_other() {
+    let plan = |fields: &str| update("plan_update", &format!(r#""plan":{{{fields}}}"#));
+    let transcript = transcript(&[
+        plan(r#""type":"items","planId":"a","entries":[{"content":"x","status":"pending"}]"#),
+        plan(r##""type":"markdown","planId":"b","content":"# y""##),
+        plan(r#""type":"items","planId":"a","entries":[]"#),
+        plan(r#""type":"file","planId":"a","uri":"file:///plan""#),
+        update("plan_removed", r#""planId":"a""#),
+    ]);
+    let [a, b, file, removed] = entries(&transcript)[..] else { panic!("{:#?}", transcript.turns()) };
+    assert!(matches!(&a.kind, EntryKind::Plan { plan_id: Some(id), entries, .. } if id == "a" && entries.is_empty()));
+    assert!(matches!(&b.kind, EntryKind::Plan { markdown: Some(text), .. } if text == "# y"));
+    assert!(matches!((&file.kind, &removed.kind), (EntryKind::Update { .. }, EntryKind::Update { .. })));
 }
 
 #[test]
