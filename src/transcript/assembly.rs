@@ -14,7 +14,7 @@ use crate::model::event::{Sender, SessionEvent};
 
 /// Turns out of events, one event after the other. See the [module](super) for examples.
 ///
-/// In JSON it has the `title` and the `turns`.
+/// In JSON it has the `title` and the `turns`. `Debug` prints all that was said: keep it out of logs.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Transcript {
