@@ -162,6 +162,34 @@ fn taking_after_each_event_keeps_one_turn_at_most() {
 }
 
 #[test]
+fn what_is_kept_after_taking_does_not_grow() {
+    let (mut transcript, mut index) = (Transcript::new(), 0);
+    let mut run = |turns: usize| {
+        for turn in 0..turns {
+            let call = format!(r#""toolCallId":"call {index} {turn}","title":"Read""#);
+            let ask = agent(format!(r#"{{"id":"ask {index}","method":"fs/read_text_file"}}"#));
+            let answer = client(format!(r#"{{"id":"ask {index}","result":{{}}}}"#));
+            for said in [
+                prompt("1", "x"),
+                update("tool_call", &call),
+                ask,
+                answer,
+                update("plan", r#""entries":[]"#),
+                stop("1"),
+            ] {
+                index += 1;
+                transcript.push(&event(index, &said));
+            }
+            transcript.take_finished();
+        }
+        // Debug prints all that is kept.
+        format!("{transcript:?}").len()
+    };
+    let first = run(1);
+    assert!(run(300) < first + 100, "what was taken is remembered");
+}
+
+#[test]
 fn what_comes_late_for_a_taken_turn_is_an_entry_of_its_own() {
     let late = update("tool_call_update", r#""toolCallId":"t","status":"failed""#);
     let said = [prompt("1", "x"), update("tool_call", r#""toolCallId":"t","title":"Read""#), stop("1")];
