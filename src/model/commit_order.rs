@@ -1,10 +1,11 @@
 //! Positions in the order in which the events of all sessions were committed.
 
 use std::collections::VecDeque;
+use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
-use super::cursor::{Cursor, Position, Scope, integer, parse_integer};
+use super::cursor::{Cursor, Position, Scope, parse_integer};
 use super::event::SessionEvent;
 use crate::error::{Error, Result};
 
@@ -70,10 +71,10 @@ const LATEST: usize = 1_024;
 const SESSIONS: usize = 64;
 
 /// How many sessions' last rows are in a cursor.
-const SESSIONS_IN_CURSOR: usize = 5;
+const SESSIONS_IN_CURSOR: usize = 3;
 
 /// How far back the further rows in a cursor are.
-const FURTHER_IN_CURSOR: [usize; 4] = [1, 8, 64, 512];
+const FURTHER_IN_CURSOR: [usize; 3] = [1, 32, 512];
 
 /// The beginning of its text.
 const KIND: &str = "m";
@@ -164,7 +165,14 @@ fn sorted<'a>(marks: impl Iterator<Item = &'a Mark>) -> Vec<Mark> {
 }
 
 fn text_of(marks: &[Mark]) -> String {
-    marks.iter().fold(KIND.to_owned(), |text, mark| format!("{text}.{}x{:08x}", integer(mark.number), mark.id))
+    let mut text = String::with_capacity(KIND.len() + 20 * marks.len());
+    text.push_str(KIND);
+    for mark in marks {
+        // Writing to a string cannot fail.
+        let sign = if mark.number < 0 { 'n' } else { 'i' };
+        let _ = write!(text, ".{sign}{}x{:08x}", mark.number.unsigned_abs(), mark.id);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -192,7 +200,7 @@ mod tests {
         assert_eq!(position.marks().len(), LATEST + 1);
         let cursor = position.cursor().expect("not the beginning");
         let again = CommitPosition::of(&cursor).expect("its own cursor");
-        assert_eq!(numbers(&again.marks()), [5_000, 4_999, 4_992, 4_936, 4_488, 10]);
+        assert_eq!(numbers(&again.marks()), [5_000, 4_999, 4_968, 4_488, 10]);
         assert!(cursor.to_string().len() < 250, "{cursor}");
         let mut shorter = position.clone();
         shorter.return_to(Some(10));

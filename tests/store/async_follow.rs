@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -153,6 +154,54 @@ fn threads() -> usize {
 #[cfg(not(target_os = "linux"))]
 fn threads() -> usize {
     0
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Counts(AtomicUsize);
+
+impl Wake for Counts {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_commit_wakes_those_who_follow_its_session_once_and_nobody_else() {
+    // Its writes have woken whom they wake when they return.
+    let writing = SessionStore::open_in_memory().unwrap();
+    let store = AsyncSessionStore::from(writing.clone());
+    let mut followers: Vec<_> = (0..30)
+        .map(|number| (store.follow(ListEventsRequest::new(format!("s{}", number % 3))), Waker::noop().clone()))
+        .collect();
+    let counts: Vec<Arc<Counts>> = followers.iter().map(|_| Arc::default()).collect();
+    for ((_, waker), count) in followers.iter_mut().zip(&counts) {
+        *waker = Waker::from(Arc::clone(count));
+    }
+    let mut until_they_wait = || {
+        on_one_thread(async {
+            for (follow, _) in &mut followers {
+                while !is_waiting(follow).await {}
+            }
+        });
+        for (follow, waker) in &mut followers {
+            assert!(Pin::new(follow).poll_next(&mut Context::from_waker(waker)).is_pending());
+        }
+    };
+    let woken = || counts.iter().map(|count| count.0.swap(0, Ordering::SeqCst)).collect::<Vec<_>>();
+    let those_of = |session: usize| (0..30).map(|number| usize::from(number % 3 == session)).collect::<Vec<_>>();
+    let many: Vec<_> = (0..512).map(|number| new_event(&format!("e{number}"))).collect();
+    until_they_wait();
+    writing.append_events("s1", &many).unwrap();
+    assert_eq!(woken(), those_of(1));
+    until_they_wait();
+    writing.append_events("another", &[new_event("x")]).unwrap();
+    writing.update_session(&crate::common::session("s2")).unwrap();
+    writing.delete_session("s2").unwrap();
+    assert_eq!(woken(), vec![0; 30]);
+    writing.insert_events(&[event("y", "s2", 1), event("z", "s0", 1)]).unwrap();
+    let expected: Vec<_> = those_of(0).iter().zip(those_of(2)).map(|(one, other)| one + other).collect();
+    assert_eq!(woken(), expected);
 }
 
 /// A waker that uses the store it waits for.

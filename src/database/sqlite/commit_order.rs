@@ -96,5 +96,20 @@ fn mark(number: i64, id: &Stored, session: &Stored) -> Mark {
 
 /// FNV-1a, 32 bits, the same in every release.
 fn hash(value: &Stored) -> u32 {
-    value.spelled().bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    let number;
+    let (kind, bytes): (u8, &[u8]) = match value {
+        Stored::Null => (0, &[]),
+        Stored::Integer(value) => {
+            number = value.to_le_bytes();
+            (1, &number)
+        }
+        Stored::Real(value) => {
+            number = value.to_le_bytes();
+            (2, &number)
+        }
+        Stored::Text(bytes) => (3, bytes),
+        Stored::Blob(bytes) => (4, bytes),
+    };
+    let with = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    bytes.iter().fold(with(0x811c_9dc5, &kind), with)
 }
