@@ -19,8 +19,8 @@ use tempfile::TempDir;
 const LONG: Duration = Duration::from_secs(60);
 
 fn main() {
-    let parts: [(&str, fn(&Place)); 4] =
-        [("latency", latency), ("idle", idle), ("writing", writing), ("reading", reading)];
+    type Part = fn(&Place);
+    let parts: [(&str, Part); 4] = [("latency", latency), ("idle", idle), ("writing", writing), ("reading", reading)];
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     for place in Place::all() {
         println!("\n{}:\n", place.name);
@@ -77,7 +77,7 @@ impl Place {
         Some(Self { name: "PostgreSQL", make: Box::new(make), is_file: false, _folder: None })
     }
 
-    fn new(&self) -> String {
+    fn url_of_new(&self) -> String {
         (self.make)()
     }
 }
@@ -93,7 +93,7 @@ fn event(id: String) -> NewEvent {
 fn latency(place: &Place) {
     println!("| delivered to | median | 90 % | 99 % | within 1 ms |");
     println!("|---|---|---|---|---|");
-    let url = place.new();
+    let url = place.url_of_new();
     let store = SessionStore::connect(&url).unwrap();
     let other = SessionStore::connect(&url).unwrap();
     let often = SessionStore::builder().watch_interval(Duration::from_millis(1)).connect(&url).unwrap();
@@ -165,7 +165,7 @@ fn idle(place: &Place) {
     println!("| 1,000 tasks that follow | share of a core | memory each | threads of the store |");
     println!("|---|---|---|---|");
     for sessions in [FOLLOWERS, 1] {
-        let store = AsyncSessionStore::from(SessionStore::connect(&place.new()).unwrap());
+        let store = AsyncSessionStore::from(SessionStore::connect(&place.url_of_new()).unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let before = memory();
@@ -189,7 +189,7 @@ fn idle(place: &Place) {
     // The cost of a commit that concerns none of them.
     let mut costs = Vec::new();
     for followers in [0, FOLLOWERS] {
-        let store = AsyncSessionStore::from(SessionStore::connect(&place.new()).unwrap());
+        let store = AsyncSessionStore::from(SessionStore::connect(&place.url_of_new()).unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             for number in 0..followers {
@@ -254,7 +254,7 @@ fn writing(place: &Place) {
 /// Events appended in a second, with nobody who follows, with the store's own followers, and with another store's.
 fn appended(place: &Place, kind: usize) -> f64 {
     const WRITERS: usize = 16;
-    let url = place.new();
+    let url = place.url_of_new();
     let store = SessionStore::connect(&url).unwrap();
     let other = SessionStore::connect(&url).unwrap();
     let is_over = AtomicBool::new(false);
@@ -296,7 +296,7 @@ fn appended(place: &Place, kind: usize) -> f64 {
 
 fn reading(place: &Place) {
     const EVENTS: usize = 50_000;
-    let store = SessionStore::connect(&place.new()).unwrap();
+    let store = SessionStore::connect(&place.url_of_new()).unwrap();
     for batch in 0..EVENTS / 1_000 {
         let events: Vec<_> = (0..1_000).map(|number| event(format!("{batch:03}-{number:03}"))).collect();
         store.append_events("s", &events).unwrap();

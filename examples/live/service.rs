@@ -9,9 +9,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use agent_session_store::{
-    AsyncFollow, AsyncSessionStore, Error, ErrorKind, ListEventsRequest, NewEvent, SessionEvent,
-};
+use agent_session_store::{AsyncFollow, AsyncSessionStore, Error, ListEventsRequest, NewEvent, SessionEvent};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive};
