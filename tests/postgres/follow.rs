@@ -110,7 +110,7 @@ fn another_store_is_told_of_changes_that_add_no_event() {
     }
     let writes: [&dyn Fn(); 3] =
         [&|| other.update_session(&session("s")).unwrap(), &|| _ = other.delete_session("s").unwrap(), &|| {
-            _ = other.transaction(|tx| tx.update_session(&session("s"))).unwrap()
+            other.transaction(|tx| tx.update_session(&session("s"))).unwrap()
         }];
     for write in writes {
         write();
