@@ -104,13 +104,20 @@ impl Changes {
                 }
             }
         }
-        state.due.extend(std::mem::take(&mut state.waiting).into_values());
+        // Usually there is nobody.
+        if !state.waiting.is_empty() {
+            state.due.extend(std::mem::take(&mut state.waiting).into_values());
+        }
     }
 
     /// Wakes those for whom something was announced. What a waker runs may use the store, so nothing of it may be held.
     pub(super) fn wake(&self) {
-        let due = std::mem::take(&mut self.state().due);
-        due.into_iter().for_each(|waker| undisturbed(|| waker.wake()));
+        let mut state = self.state();
+        if !state.due.is_empty() {
+            let due = std::mem::take(&mut state.due);
+            drop(state);
+            due.into_iter().for_each(|waker| undisturbed(|| waker.wake()));
+        }
     }
 
     /// How many commits were announced until now.
