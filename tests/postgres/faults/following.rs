@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use agent_session_store::{Error, ListEventsRequest, SessionStore};
+use agent_session_store::diesel::connection::SimpleConnection;
+use agent_session_store::{Error, ListEventsRequest, SessionPersistDriver, SessionStore};
 
 use super::pooled::Pool;
 use crate::common::following::{LONG, heard, next_id};
-use crate::common::new_event;
 use crate::common::own_server::{OwnServer, shared_server};
+use crate::common::{event, new_event};
 
 const OFTEN: Duration = Duration::from_millis(20);
 
@@ -40,6 +41,19 @@ fn on_a_standby() {
         let id = format!("e{round}");
         store.append_events("s", &[new_event(&id)]).unwrap();
         assert_eq!(next_id(&following), id);
+    }
+
+    // Transactions that end in another order than that in which they began.
+    let mut writers = ["b", "a", "c"].map(|id| {
+        let mut conn = server.connect("postgres");
+        conn.batch_execute("BEGIN").unwrap();
+        conn.insert_event(&event(id, "s", 100 + i64::from(id.as_bytes()[0] == b'a'))).unwrap();
+        conn
+    });
+    for (writer, id) in [(2, "c"), (1, "a")] {
+        writers[writer].batch_execute("COMMIT").unwrap();
+        // Sooner than everybody looks in any case.
+        assert_eq!(following.recv_timeout(LONG / 4).expect("an event").unwrap().id, id);
     }
 }
 

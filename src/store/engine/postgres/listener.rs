@@ -114,7 +114,9 @@ fn hears(conn: &mut PgConnection) -> Result<bool> {
 
 /// Which transactions have ended, or `None` if the server does not say.
 fn ended(conn: &mut PgConnection) -> Result<Option<String>> {
-    let asked = diesel::select(diesel::dsl::sql::<Text>("pg_current_snapshot()::text")).get_result(conn);
+    // A standby's snapshot does not list them all, but it knows how far it has followed.
+    let ended = "pg_current_snapshot()::text || coalesce(pg_last_wal_replay_lsn()::text, '')";
+    let asked = diesel::select(diesel::dsl::sql::<Text>(ended)).get_result(conn);
     match asked.map_err(Error::from) {
         Ok(ended) => Ok(Some(ended)),
         Err(lost @ Error::Disconnected { .. }) => Err(lost),
