@@ -220,14 +220,14 @@ impl<S> SessionStoreBuilder<S> {
     /// How often the store looks for commits by others while anybody [follows](SessionStore::follow) or waits for changes.
     /// Default: 50 milliseconds for a file, 1 second on PostgreSQL, where other stores tell of theirs at once, and only
     /// the commits of programs that tell nobody have to be found. The store's own commits need no looking. The cost
-    /// does not depend on the number of followers.
+    /// does not depend on the number of followers. From 1 millisecond to a day.
     ///
     /// ```
     /// # use agent_session_store::SessionStore;
     /// let builder = SessionStore::builder().watch_interval(std::time::Duration::from_millis(10));
     /// ```
     pub fn watch_interval(mut self, interval: Duration) -> Self {
-        self.0.watch_interval = Some(interval.max(Duration::from_millis(1)));
+        self.0.watch_interval = Some(interval.clamp(Duration::from_millis(1), Duration::from_secs(24 * 60 * 60)));
         self
     }
 

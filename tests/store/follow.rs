@@ -1,5 +1,7 @@
 //! Proves that a follower gets every event of its session once and in order, whoever writes it, and waits for the next.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
@@ -7,7 +9,7 @@ use agent_session_store::{Error, Follow, ListEventsRequest, PruneRequest, Sessio
 
 use crate::common::following::{LONG, heard, rest};
 use crate::common::instrumentation::{Moment, Watch};
-use crate::common::{TempDb, event, hush, new_event};
+use crate::common::{TempDb, event, hush, new_event, session};
 
 fn request() -> ListEventsRequest {
     ListEventsRequest::new("s")
@@ -105,6 +107,58 @@ fn what_is_stored_can_be_skipped() {
     let foreign = request().cursor_after(&event("a", "s", 1));
     let foreign = store.follow(ListEventsRequest::new("t").cursor(foreign)).from_end();
     assert!(matches!(foreign, Err(Error::InvalidCursor { .. })), "{foreign:?}");
+}
+
+#[test]
+fn a_position_beyond_the_end_is_an_end() {
+    let store = SessionStore::open_in_memory().unwrap();
+    store.insert_event(&event("a", "s", 1)).unwrap();
+    let beyond = request().cursor_after(&event("gone", "s", 10));
+    let mut follow = store.follow(request().cursor(beyond)).from_end().unwrap();
+    store.insert_events(&[event("b", "s", 5), event("c", "s", 11)]).unwrap();
+    assert_eq!(rest(&mut follow), ["c"]);
+}
+
+/// What is committed meanwhile concerns the followers of everything, and has no event for them.
+#[test]
+fn a_timeout_ends_also_where_others_commit_without_a_pause() {
+    // A read waits for the writers here, so there is a commit after each.
+    let store = SessionStore::open_in_memory().unwrap();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for number in 0..3 {
+            let (store, is_over) = (&store, &is_over);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    store.transaction(|tx| tx.update_session(&session(&format!("s{number}")))).unwrap();
+                }
+            });
+        }
+        let (tell, told) = channel();
+        let following = store.clone();
+        thread::spawn(move || {
+            let (mut one, mut all) = (following.follow(request()), following.follow_all(None));
+            for _ in 0..200 {
+                assert!(one.next_timeout(Duration::ZERO).unwrap().is_none());
+                assert!(all.next_timeout(Duration::from_micros(100)).unwrap().is_none());
+            }
+            tell.send(()).unwrap();
+        });
+        let returned = told.recv_timeout(LONG);
+        is_over.store(true, Ordering::Relaxed);
+        returned.unwrap();
+    });
+}
+
+#[test]
+fn the_longest_interval_is_as_good_as_any() {
+    let db = TempDb::new();
+    let store = SessionStore::builder().watch_interval(Duration::MAX).open(db.path()).unwrap();
+    let mut follow = store.follow(request());
+    assert_eq!(follow.next_timeout(Duration::from_millis(20)).unwrap(), None);
+    store.append_events("s", &[new_event("a")]).unwrap();
+    assert_eq!(follow.next_timeout(Duration::MAX).unwrap().unwrap().id, "a");
+    store.close().unwrap();
 }
 
 #[test]

@@ -22,10 +22,18 @@ impl<T: Trail> Follower<T> {
 
     /// The next item; `None` after the end, or if none has come until the deadline.
     pub(super) fn next(&mut self, deadline: Option<Instant>) -> Option<Result<T::Item>> {
+        let mut has_read = false;
         loop {
             match self.state.next(&self.store.engine) {
                 FollowStep::Deliver(item) => return Some(item),
-                FollowStep::Read(question) => self.state.trail.answer(T::read(&self.store.engine, question)),
+                FollowStep::Read(question) => {
+                    self.state.trail.answer(T::read(&self.store.engine, question));
+                    has_read = true;
+                }
+                // Where others commit without a pause, there is always a reason to look again.
+                FollowStep::Wait if has_read && deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
+                    return None;
+                }
                 FollowStep::Wait => {
                     let (listener, seen) = self.state.awaited()?;
                     // Nobody else can commit, or this very thread would have to.

@@ -86,11 +86,12 @@ impl Trail for SessionTrail {
 
     /// After the last event. Rows that cannot be decoded may follow it.
     fn find_end(engine: &Engine, selection: ListEventsRequest) -> Result<Option<Cursor>> {
-        // A wrong request is an error here too.
-        Self::read(engine, selection.clone().limit(1)).or_else(|error| match error {
-            Error::Decode { .. } => Ok(ListPage { items: Vec::new(), next_cursor: None }),
-            error => Err(error),
-        })?;
+        match Self::read(engine, selection.clone().limit(1)) {
+            // It is there already, and perhaps beyond the last event.
+            Ok(page) if page.items.is_empty() => return Ok(selection.clone().take_cursor()),
+            Ok(_) | Err(Error::Decode { .. }) => {}
+            Err(error) => return Err(error),
+        }
         let backward = selection.clone().cursor(None).descending().limit(1);
         let last = walk(|request| list(engine, request), backward).find(|row| !is_undecodable(row)).transpose()?;
         let mut end = last.map(|event| selection.cursor_after(&event)).or_else(|| selection.clone().take_cursor());
