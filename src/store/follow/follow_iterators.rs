@@ -68,7 +68,7 @@ impl SessionStore {
 
     /// Follows all sessions: an endless iterator over their events in the order in which they were committed, from the
     /// beginning, or after a cursor that came with an event. So a search index, or a copy elsewhere, can be kept up to
-    /// date. It misses no event, whatever its index; an event that is overwritten is not delivered again.
+    /// date. An event may have any index; one that is overwritten is not delivered again.
     ///
     /// SQLite has such an order; PostgreSQL has none.
     ///
