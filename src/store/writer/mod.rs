@@ -236,10 +236,14 @@ impl<W: GroupCommit> Writer<W> {
         }
     }
 
-    /// Rejects new writes, waits until everything in the queue has been written, and returns the connection; `None` if
-    /// that was done before.
-    pub(super) fn close(&self) -> Option<W> {
+    /// Rejects new writes, and waits until everything in the queue has been written.
+    pub(super) fn finish(&self) {
         self.queue.close();
+    }
+
+    /// The same, and returns the connection once nobody uses it; `None` if that was done before.
+    pub(super) fn close(&self) -> Option<W> {
+        self.finish();
         self.hold().connection.close()
     }
 

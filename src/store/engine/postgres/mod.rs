@@ -36,7 +36,7 @@ use crate::store::options::Options;
 use crate::store::reader_pool::ReaderPool;
 use crate::store::reentrance::{Activity, StoreId, refuse};
 use crate::store::writer::row_writes::Changing;
-use crate::store::writer::{GroupCommit, Writer, may_be_stored};
+use crate::store::writer::{Writer, may_be_stored};
 use crate::verb::{Access, Writing, import_in_steps, prune_in_steps, reclaim_space};
 
 /// How often the server is asked for commits of which nobody tells, unless the builder says otherwise.
@@ -78,8 +78,7 @@ impl PostgresEngine {
         let notifier = Arc::new(Notifier::new(name.clone()));
         let writer = PostgresWriter::new(conn, Arc::clone(&server), Arc::clone(&notifier));
         let writer = Arc::new(Writer::new(id, false, writer, Arc::clone(&changes)));
-        let lender = Arc::downgrade(&writer);
-        notifier.send_by(move |work| lender.upgrade().map_or(Err(Error::Closed), |writer| writer.read(work)));
+        notifier.borrow_from(Arc::downgrade(&writer));
         Ok(Self { id, server, changes, notifier, name, watch_interval, writer, readers, transactions })
     }
 }
@@ -160,9 +159,10 @@ impl StoreEngine for PostgresEngine {
 
     fn close(&self) -> Result<()> {
         self.changes.close();
-        self.notifier.close();
-        if let Some(mut writer) = self.writer.close() {
-            self.notifier.flush(writer.connection());
+        self.writer.finish();
+        // Otherwise the server does not answer, and the connection is closed after the notice that is on its way.
+        if self.notifier.close() {
+            drop(self.writer.close());
         }
         self.transactions.close();
         self.readers.close();

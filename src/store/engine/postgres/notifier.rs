@@ -1,7 +1,8 @@
 //! Tells other stores what this one has committed. In the transaction itself, `NOTIFY` would let only one commit at a
 //! time; so it is sent afterwards, by a thread, for everything that was committed meanwhile, and only if anybody listens.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
@@ -10,6 +11,7 @@ use diesel::sql_types::Text;
 use super::notice::{CHANNEL, LISTENERS_LOCK, Notice};
 use crate::error::{Error, Result};
 use crate::store::changes::change::Change;
+use crate::store::writer::{GroupCommit, Writer};
 
 /// The time between two notices, at least.
 const BREAK: Duration = Duration::from_millis(10);
@@ -17,8 +19,11 @@ const BREAK: Duration = Duration::from_millis(10);
 /// The same as a multiple of the time that a notice takes, during which the store cannot write.
 const BREAK_TIMES: u32 = 50;
 
-/// How long it waits if a notice could not be sent.
+/// How long it waits, at least, if a notice could not be sent.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// How long a notice waits for other clients' notices, in milliseconds: a server commits one at a time.
+const LOCK_TIMEOUT: u32 = 50;
 
 /// How long closing waits for a notice that is being sent. Without it, others look by themselves.
 const LONGEST_END: Duration = Duration::from_secs(1);
@@ -29,11 +34,24 @@ pub(super) struct Notifier {
     state: Mutex<Outbox>,
     /// There is something to be sent, or the thread has ended.
     stirred: Condvar,
-    lend: OnceLock<Box<Lend>>,
+    lender: OnceLock<Box<dyn Lender>>,
 }
 
-/// Runs work on the writing connection, in between writes, so that a store needs no further one.
-type Lend = dyn Fn(&mut dyn FnMut(&mut PgConnection) -> Result<()>) -> Result<()> + Send + Sync;
+/// Who has the writing connection. Notices are sent over that, in between writes, so that a store needs no further one.
+trait Lender: Send + Sync {
+    fn lend(&self, work: &mut dyn FnMut(&mut PgConnection) -> Result<()>) -> Result<()>;
+    fn close(&self);
+}
+
+impl<W: GroupCommit<Connection = PgConnection>> Lender for Weak<Writer<W>> {
+    fn lend(&self, work: &mut dyn FnMut(&mut PgConnection) -> Result<()>) -> Result<()> {
+        self.upgrade().map_or(Err(Error::Closed), |writer| writer.read(work))
+    }
+
+    fn close(&self) {
+        drop(self.upgrade().and_then(|writer| writer.close()));
+    }
+}
 
 #[derive(Default)]
 struct Outbox {
@@ -44,16 +62,13 @@ struct Outbox {
 
 impl Notifier {
     pub(super) fn new(name: String) -> Self {
-        Self { name, state: Mutex::default(), stirred: Condvar::new(), lend: OnceLock::new() }
+        Self { name, state: Mutex::default(), stirred: Condvar::new(), lender: OnceLock::new() }
     }
 
-    /// Says how to send, before the first commit.
-    pub(super) fn send_by(
-        &self,
-        lend: impl Fn(&mut dyn FnMut(&mut PgConnection) -> Result<()>) -> Result<()> + Send + Sync + 'static,
-    ) {
+    /// Says whose connection to use, before the first commit.
+    pub(super) fn borrow_from<W: GroupCommit<Connection = PgConnection>>(&self, writer: Weak<Writer<W>>) {
         // It is said once.
-        let _ = self.lend.set(Box::new(lend));
+        let _ = self.lender.set(Box::new(writer));
     }
 
     fn state(&self) -> MutexGuard<'_, Outbox> {
@@ -80,41 +95,40 @@ impl Notifier {
         loop {
             let state = self.stirred.wait_while(self.state(), |state| state.notice.is_none() && !state.is_closed);
             let mut state = state.unwrap_or_else(PoisonError::into_inner);
-            if state.is_closed {
-                break;
-            }
-            let Some(notice) = state.notice.take() else { continue };
+            let Some(notice) = state.notice.take() else { break };
             drop(state);
-            let mut took = Duration::ZERO;
-            let mut work = |conn: &mut PgConnection| {
-                let began = Instant::now();
-                send(conn, &notice.written())?;
-                took = began.elapsed();
-                Ok(())
-            };
-            let sent = self.lend.get().map_or(Err(Error::Closed), |lend| lend(&mut work));
-            let rest = if sent.is_ok() { BREAK.max(took * BREAK_TIMES) } else { AFTER_FAILURE };
+            let rest = self.send(&notice);
             drop(self.stirred.wait_timeout_while(self.state(), rest, |state| !state.is_closed));
+        }
+        if let Some(lender) = self.lender.get() {
+            lender.close();
         }
         self.state().is_running = false;
         self.stirred.notify_all();
     }
 
-    /// Ends the thread. What is told from here on is sent by [`flush`](Self::flush).
-    pub(super) fn close(&self) {
+    /// Sends a notice, and returns how long to rest.
+    fn send(&self, notice: &Notice<'_>) -> Duration {
+        let mut took = Duration::ZERO;
+        let mut work = |conn: &mut PgConnection| {
+            let began = Instant::now();
+            let sent = send(conn, &notice.written());
+            took = began.elapsed();
+            sent
+        };
+        let sent = self.lender.get().map(|lender| catch_unwind(AssertUnwindSafe(|| lender.lend(&mut work))));
+        let least = if matches!(sent, Some(Ok(Ok(())))) { BREAK } else { AFTER_FAILURE };
+        least.max(took.saturating_mul(BREAK_TIMES))
+    }
+
+    /// Sends what is left, and ends the thread, which closes the connection. Returns whether that is done; if not, the
+    /// thread still does it.
+    pub(super) fn close(&self) -> bool {
         let mut state = self.state();
         state.is_closed = true;
         self.stirred.notify_all();
-        drop(self.stirred.wait_timeout_while(state, LONGEST_END, |state| state.is_running));
-    }
-
-    /// Sends what is left.
-    pub(super) fn flush(&self, conn: &mut PgConnection) {
-        let left = self.state().notice.take();
-        if let Some(notice) = left {
-            // Whoever is not told finds out.
-            let _ = send(conn, &notice.written());
-        }
+        let ended = self.stirred.wait_timeout_while(state, LONGEST_END, |state| state.is_running);
+        !ended.unwrap_or_else(PoisonError::into_inner).0.is_running
     }
 }
 
@@ -122,7 +136,8 @@ impl Notifier {
 fn send(conn: &mut PgConnection, text: &str) -> Result<()> {
     let send = format!(
         "SELECT pg_notify($1, $2) WHERE NOT pg_try_advisory_xact_lock({LISTENERS_LOCK}) \
-         AND set_config('synchronous_commit', 'off', true) IS NOT NULL"
+         AND set_config('synchronous_commit', 'off', true) IS NOT NULL \
+         AND set_config('lock_timeout', '{LOCK_TIMEOUT}', true) IS NOT NULL"
     );
     diesel::sql_query(send).bind::<Text, _>(CHANNEL).bind::<Text, _>(text).execute(conn)?;
     Ok(())
