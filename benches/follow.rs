@@ -186,6 +186,32 @@ fn idle(place: &Place) {
             );
         });
     }
+    // What commits by another store cost that concern none of them, as a share, without those that write.
+    let mut shares = Vec::new();
+    for followers in [0, FOLLOWERS] {
+        let url = place.url_of_new();
+        let store = AsyncSessionStore::from(SessionStore::connect(&url).unwrap());
+        let other = SessionStore::connect(&url).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            for number in 0..followers {
+                let mut follow = store.follow(ListEventsRequest::new(format!("s{number}")));
+                tokio::spawn(async move { while let Ok(Some(_)) = follow.next().await {} });
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let (began, start) = (processor_time(), Instant::now());
+            for number in 0..100 {
+                other.append_events("other", &[event(format!("e{number}"))]).unwrap();
+                tokio::time::sleep(TIME / 100).await;
+            }
+            shares.push((processor_time() - began).as_secs_f64() / start.elapsed().as_secs_f64() * 100.0);
+        });
+    }
+    println!(
+        "\n20 commits a second by another store to another session: {:.1} % of a core without followers, {:.1} % with \
+         1,000.",
+        shares[0], shares[1]
+    );
     // The cost of a commit that concerns none of them.
     let mut costs = Vec::new();
     for followers in [0, FOLLOWERS] {

@@ -88,6 +88,11 @@ impl<'a, F: Filter> Listing<'a, F> {
         Cursor::after(&Scope::new(F::TABLE, filter.spelled()), Position::Row { key, id: id.to_owned() })
     }
 
+    /// The position of a cursor, if it belongs to the listing of this filter.
+    pub(crate) fn position_of<'c>(filter: &F, cursor: &'c Cursor) -> Option<&'c Position> {
+        cursor.position(&Scope::new(F::TABLE, filter.spelled()))
+    }
+
     /// The cursor that continues after the row at this position.
     pub(crate) fn cursor_after(&self, position: Position) -> Cursor {
         Cursor::after(&self.scope, position)

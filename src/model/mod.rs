@@ -6,6 +6,7 @@ pub(crate) mod cursor;
 pub(crate) mod event;
 pub(crate) mod json;
 pub(crate) mod json_error;
+pub(crate) mod known;
 pub(crate) mod lines_file;
 pub(crate) mod listing;
 pub(crate) mod optional_text;

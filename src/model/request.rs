@@ -4,8 +4,9 @@ use std::ops::Bound;
 
 use chrono::{DateTime, Utc};
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Position};
 use super::event::SessionEvent;
+use super::known::Known;
 use super::listing::{DEFAULT_LIMIT, Filter, Listing, Range};
 use super::optional_text::OptionalText;
 use super::session::SessionRecord;
@@ -396,6 +397,18 @@ impl ListEventsRequest {
 
     pub(crate) fn cursor_at(&self, event_index: i64, id: &str) -> Cursor {
         Listing::cursor_of(&self.filter, event_index, id)
+    }
+
+    /// What whoever has read up to this cursor knows.
+    pub(crate) fn known_at(&self, cursor: Option<&Cursor>) -> Known {
+        match (cursor, self.filter.after) {
+            (None, None) => Known::Nothing,
+            (None, Some(index)) => Known::UpTo(index, None),
+            (Some(cursor), _) => match Listing::position_of(&self.filter, cursor) {
+                Some(Position::Row { key, id }) => Known::UpTo(*key, Some(id.clone())),
+                Some(Position::Odd(_)) | None => Known::Unsaid,
+            },
+        }
     }
 
     pub(crate) fn take_cursor(&mut self) -> Option<Cursor> {

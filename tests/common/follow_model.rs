@@ -1,15 +1,22 @@
 //! Followers against a model: whatever is stored in the end was delivered, in order and once, whoever wrote it and
 //! however often a follower began anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use agent_session_store::{Cursor, Error, ListEventsRequest, NewEvent, PruneRequest, Selection, SessionStore};
+#[cfg(feature = "async")]
+use agent_session_store::{AsyncFollow, AsyncSessionStore};
+use agent_session_store::{
+    Cursor, Error, Follow, ListEventsRequest, NewEvent, PruneRequest, Selection, SessionEvent, SessionStore,
+    StoreTransaction,
+};
 
 use super::following::LONG;
 use super::process::{Process, say};
+#[cfg(feature = "async")]
+use super::tasks::on_one_thread;
 use super::{Random, event, millis, new_event, session};
 
 /// The sessions that are appended to, that is imported, that is forked, and whose events get their indexes by hand where
@@ -18,6 +25,8 @@ const APPENDED: [&str; 3] = ["s0", "s1", "s2"];
 const IMPORTED: &str = "imported";
 const FORKED: &str = "forked";
 const PLACED: &str = "placed";
+/// Its oldest events are deleted again and again.
+const PRUNED: &str = "pruned";
 
 const LAST: &str = "the end";
 
@@ -29,6 +38,8 @@ pub struct FollowModel<'a> {
     pub start: &'a (dyn Fn(&str) -> Process + Sync),
     /// Whether there is an order of all commits.
     pub is_ordered: bool,
+    /// Appends with a connection of the application's own, which tells nobody.
+    pub append_as_host: &'a (dyn Fn(&str, NewEvent) + Sync),
 }
 
 /// What the other processes do: each event is acknowledged by a line with its id.
@@ -61,6 +72,7 @@ impl FollowModel<'_> {
         let store = SessionStore::connect(self.url).unwrap();
         // Of a session without events, a transaction locks nothing.
         store.append_events(PLACED, &[new_event("first")]).unwrap();
+        store.append_events(PRUNED, &[new_event("first of all")]).unwrap();
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
             let followed: Vec<&str> = APPENDED.into_iter().chain([IMPORTED, FORKED, PLACED]).collect();
@@ -72,6 +84,9 @@ impl FollowModel<'_> {
                     (session_id, scope.spawn(move || self.follow(store, session_id, self.seed + 10 + number)))
                 })
                 .collect();
+            let beginning_late =
+                APPENDED.map(|session_id| (session_id, scope.spawn(|| self.follow_from_end(&store, session_id))));
+            let following_pruned = scope.spawn(|| self.follow_by_place(&store, PRUNED));
             let steady = self.is_ordered.then(|| scope.spawn(|| self.follow_all(&store, false)));
             let resuming = self.is_ordered.then(|| scope.spawn(|| self.follow_all(&store, true)));
 
@@ -87,7 +102,7 @@ impl FollowModel<'_> {
             writers.into_iter().for_each(|writer| writer.join().unwrap());
             is_over.store(true, Ordering::SeqCst);
             let acknowledged = killing.join().unwrap();
-            for session_id in &followed {
+            for session_id in followed.iter().chain([&PRUNED]) {
                 store.append_events(session_id, &[new_event(&format!("{session_id} {LAST}"))]).unwrap();
             }
 
@@ -101,11 +116,31 @@ impl FollowModel<'_> {
                 assert_eq!(follower.join().unwrap(), expected, "{session_id}, seed {}", self.seed);
                 stored.extend(expected);
             }
+            for (session_id, follower) in beginning_late {
+                let all: Vec<_> =
+                    store.events(ListEventsRequest::new(session_id)).map(|event| event.unwrap().id).collect();
+                let delivered = follower.join().unwrap();
+                assert!(
+                    all.iter()
+                        .take_while(|id| !id.ends_with(LAST))
+                        .collect::<Vec<_>>()
+                        .ends_with(&delivered.iter().take_while(|id| !id.ends_with(LAST)).collect::<Vec<_>>()),
+                    "{session_id}, seed {}: {delivered:?} of {all:?}",
+                    self.seed
+                );
+            }
+            let places = following_pruned.join().unwrap();
+            assert!(places.is_sorted_by(|a, b| a < b), "seed {}: {places:?}", self.seed);
+            for event in store.events(ListEventsRequest::new(PRUNED)).map(Result::unwrap) {
+                let place = (event.event_index, event.id);
+                assert!(place > *places.last().unwrap() || places.contains(&place), "{place:?}, seed {}", self.seed);
+            }
             assert!(acknowledged.iter().all(|id| stored.contains(id)), "seed {}", self.seed);
             if let (Some(steady), Some(resuming)) = (steady, resuming) {
                 let (steady, resuming) = (steady.join().unwrap(), resuming.join().unwrap());
                 let once: BTreeSet<String> = steady.iter().cloned().collect();
                 assert_eq!(once.len(), steady.len(), "seed {}: something came twice", self.seed);
+                assert_in_order_of_commit(&steady);
                 assert!(once.is_superset(&stored), "seed {}", self.seed);
                 assert!(resuming.into_iter().collect::<BTreeSet<_>>().is_superset(&stored), "seed {}", self.seed);
             }
@@ -121,7 +156,8 @@ impl FollowModel<'_> {
         for step in 0..25 {
             let (store, session_id) = (if random.happens(50) { store } else { &other }, APPENDED[random.index(3)]);
             let id = |part: u64| format!("w{number}-{step:02}-{part}");
-            match random.below(6) {
+            match random.below(8) {
+                0 if random.happens(30) => (self.append_as_host)(session_id, at_any_time(&id(0), &mut random)),
                 0 | 1 => {
                     let events: Vec<_> =
                         (0..=random.below(3)).map(|part| at_any_time(&id(part), &mut random)).collect();
@@ -156,6 +192,13 @@ impl FollowModel<'_> {
                     Ok(_) | Err(Error::SessionExists { .. } | Error::SessionNotFound { .. }) => {}
                     Err(error) => panic!("{error}"),
                 },
+                5 | 6 => {
+                    let events = [at_any_time(&id(0), &mut random), at_any_time(&id(1), &mut random)];
+                    store.append_events(PRUNED, &events).unwrap();
+                    if random.happens(40) {
+                        store.transaction(|tx| delete_oldest(tx, random.below(4))).unwrap();
+                    }
+                }
                 _ => {
                     let doomed = format!("doomed-{number}");
                     store
@@ -196,11 +239,24 @@ impl FollowModel<'_> {
         let mut position: Option<Cursor> = None;
         loop {
             let own = self.open(&mut random);
-            let store = if random.happens(50) { store } else { &own };
+            let is_own = random.happens(50);
+            let store = if is_own { &own } else { store };
             let request = ListEventsRequest::new(session_id).limit(1 + random.below(20) as u32);
-            let mut follow = store.follow(request.clone().cursor(position.clone()));
-            for _ in 0..=random.below(40) {
-                let event = follow.next_timeout(LONG).unwrap().unwrap_or_else(|| panic!("seed {}", self.seed));
+            let mut follow = Following::new(store, request.clone().cursor(position.clone()), &mut random);
+            let most = 1 + random.below(40);
+            for number in 0.. {
+                if number == most {
+                    if !is_own || random.happens(50) {
+                        break;
+                    }
+                    // What it has read comes first.
+                    own.close().unwrap();
+                }
+                let event = match follow.next() {
+                    Ok(event) => event.unwrap_or_else(|| panic!("seed {}", self.seed)),
+                    Err(Error::Closed) if number >= most => break,
+                    Err(error) => panic!("seed {}: {error}", self.seed),
+                };
                 position = Some(request.cursor_after(&event).to_string().parse().unwrap());
                 assert_eq!(follow.position(), position);
                 let is_last = event.id.ends_with(LAST);
@@ -212,11 +268,35 @@ impl FollowModel<'_> {
         }
     }
 
+    /// Follows a session from some moment on.
+    fn follow_from_end(&self, store: &SessionStore, session_id: &str) -> Vec<String> {
+        thread::sleep(Duration::from_millis(self.seed % 50));
+        let follow = store.follow(ListEventsRequest::new(session_id)).from_end().unwrap();
+        self.until_the_last(follow, |event| event.id)
+    }
+
+    /// Follows a session from the beginning, and says where its events were.
+    fn follow_by_place(&self, store: &SessionStore, session_id: &str) -> Vec<(i64, String)> {
+        self.until_the_last(store.follow(ListEventsRequest::new(session_id)), |event| (event.event_index, event.id))
+    }
+
+    fn until_the_last<T>(&self, mut follow: Follow, what: impl Fn(SessionEvent) -> T) -> Vec<T> {
+        let mut delivered = Vec::new();
+        loop {
+            let event = follow.next_timeout(LONG).unwrap().unwrap_or_else(|| panic!("seed {}", self.seed));
+            let is_last = event.id.ends_with(LAST);
+            delivered.push(what(event));
+            if is_last {
+                return delivered;
+            }
+        }
+    }
+
     /// Follows all sessions until the last event of each has come.
     fn follow_all(&self, store: &SessionStore, resumes: bool) -> Vec<String> {
         let mut random = Random::new(self.seed + 300);
         let (mut delivered, mut last, mut position) = (Vec::new(), BTreeSet::new(), None);
-        while last.len() < APPENDED.len() + 3 {
+        while last.len() < APPENDED.len() + 4 {
             let mut follow = store.follow_all(position.clone());
             let most = if resumes { random.below(60) } else { u64::MAX };
             for _ in 0..=most {
@@ -236,13 +316,73 @@ impl FollowModel<'_> {
                     }
                     other => panic!("seed {}: {other:?}", self.seed),
                 }
-                if last.len() == APPENDED.len() + 3 {
+                if last.len() == APPENDED.len() + 4 {
                     break;
                 }
             }
         }
         delivered
     }
+}
+
+/// Leaves at least the last event, so that indexes go on from there.
+fn delete_oldest(tx: &mut StoreTransaction<'_>, leave: u64) -> Result<(), Error> {
+    tx.connection().batch_execute(&format!(
+        "DELETE FROM events WHERE session_id = '{PRUNED}' \
+         AND event_index < (SELECT max(event_index) FROM events WHERE session_id = '{PRUNED}') - {leave}"
+    ))
+}
+
+/// A follower on this thread, or in a task.
+enum Following {
+    Blocking(Box<Follow>),
+    #[cfg(feature = "async")]
+    Async(Box<AsyncFollow>),
+}
+
+impl Following {
+    fn new(store: &SessionStore, request: ListEventsRequest, random: &mut Random) -> Self {
+        let _ = &random;
+        #[cfg(feature = "async")]
+        if random.happens(50) {
+            return Self::Async(Box::new(AsyncSessionStore::from(store.clone()).follow(request)));
+        }
+        Self::Blocking(Box::new(store.follow(request)))
+    }
+
+    fn next(&mut self) -> Result<Option<SessionEvent>, Error> {
+        match self {
+            Self::Blocking(follow) => follow.next_timeout(LONG),
+            #[cfg(feature = "async")]
+            Self::Async(follow) => {
+                on_one_thread(async { tokio::time::timeout(LONG, follow.next()).await.unwrap_or(Ok(None)) })
+            }
+        }
+    }
+
+    fn position(&self) -> Option<Cursor> {
+        match self {
+            Self::Blocking(follow) => (**follow).position(),
+            #[cfg(feature = "async")]
+            Self::Async(follow) => follow.position(),
+        }
+    }
+}
+
+/// Whoever writes does one thing after the other, and names their events so that they sort in that order.
+fn assert_in_order_of_commit(delivered: &[String]) {
+    let mut last = BTreeMap::new();
+    for id in delivered {
+        // A fork's ids are those of what was copied, after its own name; the last ones have no writer.
+        if id.contains(':') || id.ends_with(LAST) || id.starts_with("first") {
+            continue;
+        }
+        let writer = if id.starts_with('z') { "z" } else { id.split_once('-').expect("a writer").0 };
+        if let Some(before) = last.insert(writer, id) {
+            assert!(before < id, "{before} before {id}");
+        }
+    }
+    assert!(last.len() > 4, "{last:?}");
 }
 
 /// How many rounds are asked for.

@@ -56,29 +56,34 @@ pub enum Moment {
     Finish,
 }
 
-/// Everything that ran on connections that were opened since to a database in one folder, the store's own among them.
+/// Everything that ran on connections that were opened since to one database, the store's own among them.
 ///
 /// Diesel's default instrumentation is the whole process's: it is set once, and looks up whose database it is.
 pub struct Watch {
-    folder: String,
+    /// Of its URL.
+    part: String,
     ran: Mutex<Vec<String>>,
     hook: Option<Hook>,
 }
 
 impl Watch {
     pub fn on(db: &TempDb) -> Arc<Self> {
-        Self::start(db, None)
+        Self::start(&folder(db), None)
+    }
+
+    /// The same, of a database whose URL contains this.
+    pub fn on_url(part: &str) -> Arc<Self> {
+        Self::start(part, None)
     }
 
     pub fn with_hook(db: &TempDb, hook: impl Fn(Moment, &str) + Send + Sync + 'static) -> Arc<Self> {
-        Self::start(db, Some(Box::new(hook)))
+        Self::start(&folder(db), Some(Box::new(hook)))
     }
 
-    fn start(db: &TempDb, hook: Option<Hook>) -> Arc<Self> {
+    fn start(part: &str, hook: Option<Hook>) -> Arc<Self> {
         static SET: Once = Once::new();
         SET.call_once(|| set_default_instrumentation(|| Some(Box::new(Watcher(None)))).unwrap());
-        let folder = db.folder().file_name().unwrap().to_str().unwrap().to_owned();
-        let watch = Arc::new(Self { folder, ran: Mutex::default(), hook });
+        let watch = Arc::new(Self { part: part.to_owned(), ran: Mutex::default(), hook });
         WATCHES.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&watch));
         watch
     }
@@ -98,6 +103,10 @@ impl Watch {
     }
 }
 
+fn folder(db: &TempDb) -> String {
+    db.folder().file_name().unwrap().to_str().unwrap().to_owned()
+}
+
 /// On one connection.
 struct Watcher(Option<Arc<Watch>>);
 
@@ -106,7 +115,7 @@ impl Instrumentation for Watcher {
         match event {
             InstrumentationEvent::StartEstablishConnection { url, .. } => {
                 let watches = WATCHES.lock().unwrap_or_else(PoisonError::into_inner);
-                self.0 = watches.iter().find(|watch| url.contains(&watch.folder)).cloned();
+                self.0 = watches.iter().find(|watch| url.contains(&watch.part)).cloned();
             }
             InstrumentationEvent::StartQuery { query, .. } => self.see(Moment::Start, query),
             InstrumentationEvent::FinishQuery { query, .. } => self.see(Moment::Finish, query),

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::{ChangeToken, Error, ListEventsRequest, SessionPersistDriver, SessionStore};
 
-use crate::common::following::{LONG, heard, next_id, rest};
+use crate::common::following::{LONG, assert_wakes_only_those_concerned, heard, next_id, rest};
+use crate::common::instrumentation::Watch;
 use crate::common::{PgDb, event, new_event, session};
 
 fn request() -> ListEventsRequest {
@@ -128,6 +129,33 @@ fn those_who_tell_nobody_are_noticed_all_the_same() {
     let as_the_driver_does = "INSERT INTO events (id, event_index, session_id, created_at, connection_id, sender, payload_json) \
                               VALUES ('b', 2, 's', 1, 'c', 'agent', '{}')";
     db.other().execute(as_the_driver_does, &[]).unwrap();
+    assert_eq!(next_id(&following), "b");
+}
+
+#[test]
+fn commits_of_which_nobody_tells_wake_only_those_whom_they_concern() {
+    let Some(db) = PgDb::ours() else { return };
+    let mut other = db.connect();
+    let watch = Watch::on_url(db.name());
+    let store = SessionStore::builder().watch_interval(Duration::from_millis(5)).connect(&db.url()).unwrap();
+    assert_wakes_only_those_concerned(&store, &mut other, &watch);
+}
+
+#[test]
+fn the_connection_that_listens_goes_when_nobody_follows_any_more_and_comes_back() {
+    let Some(db) = PgDb::ours() else { return };
+    let (store, other) = (told(&db), SessionStore::connect(&db.url()).unwrap());
+    let mut follow = store.follow(request());
+    assert_eq!(rest(&mut follow), [""; 0]);
+    wait_until(|| is_listening(&db));
+    drop(follow);
+    wait_until(|| !is_listening(&db));
+    // What is written meanwhile, and what after that.
+    other.append_events("s", &[new_event("a")]).unwrap();
+    let following = heard(store.follow(request()));
+    assert_eq!(next_id(&following), "a");
+    wait_until(|| is_listening(&db));
+    other.append_events("s", &[new_event("b")]).unwrap();
     assert_eq!(next_id(&following), "b");
 }
 

@@ -1,6 +1,8 @@
 //! Proves on a server that followers deliver what is stored, in order and once, with every kind of writer at work, some
 //! of which are killed (`FOLLOW_ROUNDS=200` for more).
 
+use agent_session_store::{NewEvent, SessionPersistDriver};
+
 use crate::common::PgDb;
 use crate::common::follow_model::{FollowModel, seeds, write_until_killed};
 use crate::common::process::{Process, child, task};
@@ -19,6 +21,9 @@ fn followers_deliver_what_is_stored() {
         let Some(db) = PgDb::ours() else { return };
         let url = db.url();
         let start = |name: &str| Process::start(child(another_writer, &format!("{url}|{name}")));
-        FollowModel { url: &url, seed, start: &start, is_ordered: false }.run();
+        let append_as_host = |session_id: &str, event: NewEvent| {
+            db.connect().append_events(session_id, &[event]).unwrap();
+        };
+        FollowModel { url: &url, seed, start: &start, is_ordered: false, append_as_host: &append_as_host }.run();
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use agent_session_store::{Error, Follow, ListEventsRequest, PruneRequest, SessionPersistDriver, SessionStore};
 
-use crate::common::following::{LONG, heard, rest};
+use crate::common::following::{LONG, assert_wakes_only_those_concerned, heard, rest};
 use crate::common::instrumentation::{Moment, Watch};
 use crate::common::{TempDb, event, hush, new_event, session};
 
@@ -194,6 +194,15 @@ fn commits_by_others_are_noticed() {
     expect("c");
     store.append_events("s", &[new_event("d")]).unwrap();
     expect("d");
+}
+
+#[test]
+fn commits_by_others_wake_only_those_whom_they_concern() {
+    let db = TempDb::new();
+    let mut other = SessionStore::open(db.path()).unwrap();
+    let watch = Watch::on(&db);
+    let store = SessionStore::builder().watch_interval(Duration::from_millis(1)).open(db.path()).unwrap();
+    assert_wakes_only_those_concerned(&store, &mut other, &watch);
 }
 
 #[test]

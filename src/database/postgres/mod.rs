@@ -5,6 +5,8 @@ pub(crate) mod append;
 mod async_connection;
 #[cfg(feature = "diesel-async")]
 mod async_pg_link;
+#[cfg(feature = "postgres")]
+pub(crate) mod awaited;
 mod check;
 #[cfg(feature = "postgres")]
 mod connection;

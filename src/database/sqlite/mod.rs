@@ -2,6 +2,7 @@
 
 pub(crate) mod adopt;
 pub(crate) mod atomic_file;
+pub(crate) mod awaited;
 pub(crate) mod backup;
 mod check;
 pub(crate) mod checkpoint;

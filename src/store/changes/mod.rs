@@ -7,6 +7,7 @@ pub(super) mod change;
 mod watcher;
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
@@ -17,6 +18,10 @@ pub(super) use self::watcher::Watch;
 use self::watcher::Watcher;
 use super::reentrance::undisturbed;
 use crate::error::{Error, Result};
+use crate::model::known::{Awaited, Known};
+
+/// How long to rest after looking whom a commit by others concerns, as a multiple of the time that it took.
+const REST_TIMES: u32 = 20;
 
 #[derive(Default)]
 pub(super) struct Changes {
@@ -36,6 +41,8 @@ struct Registry {
     waiting: Waiting,
     /// Those to be woken.
     due: Vec<Waker>,
+    /// Others have committed something, and nobody has looked yet whom that concerns.
+    is_unexamined: bool,
     last_number: u64,
     is_closed: bool,
 }
@@ -49,7 +56,13 @@ struct Listened {
 }
 
 /// By the listeners' numbers.
-type Waiting = BTreeMap<u64, Waker>;
+type Waiting = BTreeMap<u64, Waits>;
+
+/// Somebody who waits, for what comes after what they know.
+struct Waits {
+    waker: Waker,
+    known: Known,
+}
 
 /// What somebody listens for.
 #[derive(Clone, Debug)]
@@ -78,7 +91,43 @@ impl Registry {
     fn all_are_due(&mut self) {
         let sessions = self.sessions.values_mut().map(|session| &mut session.waiting);
         let all = sessions.chain([&mut self.waiting]).flat_map(std::mem::take);
-        self.due.extend(all.map(|(_, waker)| waker));
+        self.due.extend(all.map(|(_, waits)| waits.waker));
+    }
+
+    /// At least one event of a session was written, by this commit.
+    fn session_is_due(&mut self, id: &str, commit: u64) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.changed = commit;
+            self.due.extend(std::mem::take(&mut session.waiting).into_values().map(|waits| waits.waker));
+        }
+    }
+
+    /// Whoever waits for anything at all.
+    fn waiting_are_due(&mut self) {
+        self.due.extend(std::mem::take(&mut self.waiting).into_values().map(|waits| waits.waker));
+    }
+
+    /// Begins to look whom it concerns that others have committed something: returns the sessions to ask about. Of the
+    /// others, it concerns everybody.
+    fn begin_to_examine(&mut self) -> Vec<Awaited> {
+        self.count += 1;
+        self.waiting_are_due();
+        let mut awaited = Vec::new();
+        for (id, session) in &mut self.sessions {
+            // Those who do not wait, ask when they will. What they have read until now is unknown.
+            if session.waiting.len() < session.listeners {
+                session.changed = self.count;
+            }
+            let known = Known::common(session.waiting.values().map(|waits| &waits.known));
+            match known.filter(|_| !id.contains('\0')) {
+                Some(known) => awaited.push(Awaited { session_id: id.clone(), known: known.clone() }),
+                None => {
+                    session.changed = self.count;
+                    self.due.extend(std::mem::take(&mut session.waiting).into_values().map(|waits| waits.waker));
+                }
+            }
+        }
+        awaited
     }
 }
 
@@ -96,18 +145,50 @@ impl Changes {
             state.all_are_due();
             return;
         };
-        if !state.sessions.is_empty() {
-            for id in ids {
-                if let Some(session) = state.sessions.get_mut(&**id) {
-                    session.changed = state.count;
-                    state.due.extend(std::mem::take(&mut session.waiting).into_values());
-                }
-            }
-        }
         // Usually there is nobody.
-        if !state.waiting.is_empty() {
-            state.due.extend(std::mem::take(&mut state.waiting).into_values());
+        if !state.sessions.is_empty() {
+            ids.iter().for_each(|id| state.session_is_due(id, state.count));
         }
+        if !state.waiting.is_empty() {
+            state.waiting_are_due();
+        }
+    }
+
+    /// Others have committed something. The watcher looks whom it concerns.
+    pub(super) fn others_have_committed(&self) {
+        self.state().is_unexamined = true;
+        self.watcher.stir();
+    }
+
+    /// If others have committed something, asks which sessions have events that those who wait do not know, and wakes
+    /// them, and everybody who waits for anything at all. Without an answer, it wakes all. Returns how long to rest, so
+    /// that many who wait take a small part of the time.
+    pub(super) fn examine(&self, have_more: impl FnOnce(&[Awaited]) -> Result<Vec<usize>>) -> Duration {
+        let began = Instant::now();
+        let mut state = self.state();
+        if !std::mem::take(&mut state.is_unexamined) {
+            return Duration::ZERO;
+        }
+        let awaited = state.begin_to_examine();
+        let commit = state.count;
+        drop(state);
+        self.wake();
+        if awaited.is_empty() {
+            return Duration::ZERO;
+        }
+        // A panic in the application's instrumentation is no answer either.
+        let found = catch_unwind(AssertUnwindSafe(|| have_more(&awaited)));
+        let mut state = self.state();
+        match found {
+            Ok(Ok(places)) => places
+                .into_iter()
+                .filter_map(|place| awaited.get(place))
+                .for_each(|awaited| state.session_is_due(&awaited.session_id, commit)),
+            _ => awaited.iter().for_each(|awaited| state.session_is_due(&awaited.session_id, commit)),
+        }
+        drop(state);
+        self.wake();
+        began.elapsed().saturating_mul(REST_TIMES)
     }
 
     /// Wakes those for whom something was announced. What a waker runs may use the store, so nothing of it may be held.
@@ -169,8 +250,8 @@ impl Listener {
         self.changes.count()
     }
 
-    /// Ready once something of interest was committed since then.
-    pub(super) fn poll(&self, since: u64, context: &Context<'_>) -> Poll<Result<()>> {
+    /// Ready once something of interest was committed since then, when whoever waits knew this much.
+    pub(super) fn poll(&self, since: u64, known: impl Fn() -> Known, context: &Context<'_>) -> Poll<Result<()>> {
         let mut new = None;
         loop {
             let mut state = self.changes.state();
@@ -181,7 +262,7 @@ impl Listener {
                 return Poll::Ready(Ok(()));
             }
             let Some(waiting) = state.waiting_for(&self.interest) else { return Poll::Pending };
-            if waiting.get(&self.number).is_some_and(|known| known.will_wake(context.waker())) {
+            if waiting.get(&self.number).is_some_and(|waits| waits.waker.will_wake(context.waker())) {
                 return Poll::Pending;
             }
             // Cloned and dropped without the lock: a waker is foreign code.
@@ -192,16 +273,16 @@ impl Listener {
                 return Poll::Pending;
             }
             drop(state);
-            new = Some(context.waker().clone());
+            new = Some(Waits { waker: context.waker().clone(), known: known() });
         }
     }
 
     /// Waits on this thread, and returns whether something was committed; without a deadline, until it was.
-    pub(super) fn wait(&self, since: u64, deadline: Option<Instant>) -> Result<bool> {
+    pub(super) fn wait(&self, since: u64, known: impl Fn() -> Known, deadline: Option<Instant>) -> Result<bool> {
         let waker = Waker::from(Arc::new(ParkedThread(thread::current())));
         let context = Context::from_waker(&waker);
         loop {
-            if let Poll::Ready(woken) = self.poll(since, &context) {
+            if let Poll::Ready(woken) = self.poll(since, &known, &context) {
                 return woken.map(|()| true);
             }
             match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
@@ -269,8 +350,8 @@ mod tests {
         let wait = |since| {
             listeners.iter().zip(&counters).map(move |(listener, counter)| {
                 let waker = Waker::from(Arc::clone(counter));
-                let pending = listener.poll(since, &Context::from_waker(&waker)).is_pending();
-                assert!(!pending || listener.poll(since, &Context::from_waker(&waker)).is_pending());
+                let pending = listener.poll(since, || Known::Unsaid, &Context::from_waker(&waker)).is_pending();
+                assert!(!pending || listener.poll(since, || Known::Unsaid, &Context::from_waker(&waker)).is_pending());
                 pending
             })
         };
@@ -295,7 +376,7 @@ mod tests {
         assert_eq!(wait(since).collect::<Vec<_>>(), [true; 3]);
         changes.close();
         assert_eq!(woken(), [1; 3]);
-        assert!(matches!(listeners[0].wait(since, None), Err(Error::Closed)));
+        assert!(matches!(listeners[0].wait(since, || Known::Unsaid, None), Err(Error::Closed)));
         assert!(matches!(Listener::new(&changes, Interest::Anything), Err(Error::Closed)));
     }
 
@@ -308,7 +389,7 @@ mod tests {
                 [interest.clone(), interest].map(|interest| Listener::new(&changes, interest).expect("open"));
             for listener in listeners {
                 let waker = Waker::from(Arc::clone(&counter));
-                assert!(listener.poll(0, &Context::from_waker(&waker)).is_pending());
+                assert!(listener.poll(0, || Known::Unsaid, &Context::from_waker(&waker)).is_pending());
             }
         }
         assert_eq!(Arc::strong_count(&counter), 1);
@@ -320,14 +401,14 @@ mod tests {
     fn a_thread_waits_until_its_deadline() {
         let changes = Arc::new(Changes::default());
         let listener = Listener::new(&changes, Interest::Anything).expect("open");
-        assert!(!listener.wait(0, Some(Instant::now())).expect("open"));
-        assert!(!listener.wait(0, Some(Instant::now() + Duration::from_millis(5))).expect("open"));
+        assert!(!listener.wait(0, || Known::Unsaid, Some(Instant::now())).expect("open"));
+        assert!(!listener.wait(0, || Known::Unsaid, Some(Instant::now() + Duration::from_millis(5))).expect("open"));
         let announced = Arc::clone(&changes);
         let committing = thread::spawn(move || {
             announced.announce(&Change::NoEvents);
             announced.wake();
         });
-        assert!(listener.wait(0, None).expect("open"));
+        assert!(listener.wait(0, || Known::Unsaid, None).expect("open"));
         committing.join().expect("no panic");
     }
 }

@@ -13,6 +13,11 @@ pub(in crate::store) trait Watch: Send + 'static {
     /// its connection was opened finds something, since nobody knows what happened before.
     fn look(&mut self) -> Duration;
 
+    /// Others were found to have committed, between two looks. Returns how long to wait, at least, before the next one.
+    fn examine(&mut self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Nobody has listened for a while.
     fn rest(&mut self) {}
 }
@@ -40,6 +45,8 @@ struct WatchThread {
 struct WatchState {
     listeners: usize,
     is_closed: bool,
+    /// Something is to be examined.
+    is_stirred: bool,
     thread: Option<ThreadId>,
 }
 
@@ -57,6 +64,12 @@ impl Watcher {
 
     pub(super) fn remove_listener(&self) {
         self.0.state().listeners -= 1;
+    }
+
+    /// Lets the thread examine what was found by others.
+    pub(super) fn stir(&self) {
+        self.0.state().is_stirred = true;
+        self.0.stirred.notify_all();
     }
 
     /// Starts the thread, unless it runs.
@@ -110,11 +123,17 @@ impl WatchThread {
             }
             drop(state);
             let pause = catch_unwind(AssertUnwindSafe(|| watch.look())).unwrap_or(AFTER_PANIC);
-            let next = Instant::now() + pause;
+            let mut next = Instant::now() + pause;
             let mut state = self.state();
             while !state.is_closed
                 && let Some(left) = next.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
             {
+                if std::mem::take(&mut state.is_stirred) {
+                    drop(state);
+                    next = next.max(Instant::now() + watch.examine());
+                    state = self.state();
+                    continue;
+                }
                 state = self.stirred.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
             }
         }

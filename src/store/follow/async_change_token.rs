@@ -4,6 +4,7 @@ use std::future::poll_fn;
 
 use super::change_token::ChangeToken;
 use crate::error::Result;
+use crate::model::known::Known;
 use crate::store::asynchronous::AsyncSessionStore;
 
 /// Waiting for changes.
@@ -55,7 +56,7 @@ impl AsyncSessionStore {
         let listener = self.store.0.listen()?;
         let since = since.map_or_else(|| Some(listener.now()), |token| token.count_in(id));
         if let Some(count) = since {
-            poll_fn(|context| listener.poll(count, context)).await?;
+            poll_fn(|context| listener.poll(count, || Known::Unsaid, context)).await?;
         }
         Ok(ChangeToken::now(id, &listener))
     }

@@ -37,8 +37,8 @@ impl<T: Trail> AsyncFollower<T> {
                     self.reading = Some(Box::pin(async move { reader.read(|engine| T::read(engine, question)).await }));
                 }
                 FollowStep::Wait => {
-                    let Some((listener, seen)) = self.state.awaited() else { return Poll::Ready(None) };
-                    let woken = ready!(listener.poll(seen, context));
+                    let Some((listener, seen, known)) = self.state.awaited() else { return Poll::Ready(None) };
+                    let woken = ready!(listener.poll(seen, known, context));
                     if let Err(closed) = self.state.woken(woken) {
                         return Poll::Ready(Some(Err(closed)));
                     }

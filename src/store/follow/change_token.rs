@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
+use crate::model::known::Known;
 use crate::store::blocking::{OpenStore, SessionStore};
 use crate::store::changes::{Interest, Listener};
 use crate::store::engine::{StoreEngine, on_engine};
@@ -112,9 +113,9 @@ impl SessionStore {
         refuse(id, &[Activity::Transacting])?;
         let listener = self.0.listen()?;
         let has_changed = match since {
-            None => listener.wait(listener.now(), deadline)?,
+            None => listener.wait(listener.now(), || Known::Unsaid, deadline)?,
             Some(token) => match token.count_in(id) {
-                Some(count) => listener.wait(count, deadline)?,
+                Some(count) => listener.wait(count, || Known::Unsaid, deadline)?,
                 None => true,
             },
         };

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::model::commit_order::{CommitPage, CommitPosition, CommittedEvent, Mark};
 use crate::model::cursor::Cursor;
 use crate::model::event::SessionEvent;
+use crate::model::known::Known;
 use crate::store::changes::Interest;
 use crate::store::engine::{Engine, StoreEngine, on_engine};
 
@@ -39,6 +40,10 @@ impl Trail for CommitTrail {
 
     fn interest(&self) -> Interest {
         Interest::Anything
+    }
+
+    fn known(&self) -> Known {
+        Known::Unsaid
     }
 
     fn pop(&mut self) -> Option<Result<CommittedEvent>> {

@@ -3,6 +3,7 @@
 use super::trail::Trail;
 use crate::error::{Error, Result};
 use crate::error_kind::ErrorKind;
+use crate::model::known::Known;
 use crate::store::changes::Listener;
 use crate::store::engine::{Engine, StoreEngine, on_engine};
 
@@ -85,8 +86,8 @@ impl<T: Trail> FollowState<T> {
     }
 
     /// What to wait for.
-    pub(super) fn awaited(&self) -> Option<(&Listener, u64)> {
-        Some((self.listener.as_ref()?, self.seen))
+    pub(super) fn awaited(&self) -> Option<(&Listener, u64, impl Fn() -> Known)> {
+        Some((self.listener.as_ref()?, self.seen, || self.trail.known()))
     }
 
     /// Something was committed, or the store was closed.

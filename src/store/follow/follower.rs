@@ -35,12 +35,12 @@ impl<T: Trail> Follower<T> {
                     return None;
                 }
                 FollowStep::Wait => {
-                    let (listener, seen) = self.state.awaited()?;
+                    let (listener, seen, known) = self.state.awaited()?;
                     // Nobody else can commit, or this very thread would have to.
                     let id = self.store.engine.id();
                     let waited = refuse(id, ANYTHING)
                         .and_then(|()| refuse(id, &[Activity::Transacting]))
-                        .map(|()| listener.wait(seen, deadline));
+                        .map(|()| listener.wait(seen, known, deadline));
                     match waited {
                         Err(inside) => return Some(Err(inside)),
                         Ok(Ok(false)) => return None,

@@ -5,6 +5,7 @@ use crate::driver::SessionPersistDriver;
 use crate::error::{Error, Result};
 use crate::model::cursor::Cursor;
 use crate::model::event::SessionEvent;
+use crate::model::known::Known;
 use crate::model::page::ListPage;
 use crate::model::request::ListEventsRequest;
 use crate::store::changes::Interest;
@@ -41,6 +42,13 @@ impl Trail for SessionTrail {
 
     fn interest(&self) -> Interest {
         Interest::Session(self.request.filter.session_id.clone())
+    }
+
+    fn known(&self) -> Known {
+        match &self.position {
+            SessionPosition::After(index, id) => Known::UpTo(*index, Some(id.clone())),
+            SessionPosition::At(cursor) => self.request.known_at(cursor.as_ref()),
+        }
     }
 
     fn pop(&mut self) -> Option<Result<SessionEvent>> {

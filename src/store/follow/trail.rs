@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::model::cursor::Cursor;
+use crate::model::known::Known;
 use crate::store::changes::Interest;
 use crate::store::engine::Engine;
 
@@ -17,6 +18,9 @@ pub(in crate::store) trait Trail: Send + 'static {
 
     /// What to wait for at the end.
     fn interest(&self) -> Interest;
+
+    /// What it has read of that by now.
+    fn known(&self) -> Known;
 
     /// The next item that was read.
     fn pop(&mut self) -> Option<Result<Self::Item>>;

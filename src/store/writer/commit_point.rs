@@ -84,7 +84,7 @@ impl<W: GroupCommit> CommitPoint<W> {
             && let Some(writer) = &mut self.writer
             && writer.others_have_committed()
         {
-            self.changes.announce(&Change::Anything);
+            self.changes.others_have_committed();
         }
         self.interrupted = false;
         Some(result)

@@ -111,7 +111,7 @@ impl<W: GroupCommit> Writer<W> {
         self.using(self.hold(), |connection| connection.write(change, work))
     }
 
-    /// Looks whether others have committed anything, and announces it. It does not wait for the connection: whoever
+    /// Looks whether others have committed anything, and says so. It does not wait for the connection: whoever
     /// uses it looks afterwards. If nobody has since the last call, others may have committed before that long use
     /// began.
     pub(super) fn look(&self) {
@@ -121,9 +121,8 @@ impl<W: GroupCommit> Writer<W> {
             return;
         }
         if is_overdue {
-            self.changes.announce(&Change::Anything);
+            self.changes.others_have_committed();
         }
-        self.changes.wake();
     }
 
     fn try_hold(&self) -> Option<Held<'_, W>> {

@@ -10,6 +10,7 @@ use diesel::sql_types::Text;
 
 use super::notice::{CHANNEL, LISTENERS_LOCK, Notice};
 use super::server::Server;
+use crate::database::postgres::awaited::have_more;
 use crate::error::{Error, Result};
 use crate::store::changes::change::Change;
 use crate::store::changes::{Changes, Watch};
@@ -67,8 +68,11 @@ impl NoticeListener {
                 if notice.channel == CHANNEL {
                     match Notice::read(&notice.payload) {
                         Some(own) if own.is_from(&self.name) => {}
-                        Some(notice) => self.changes.announce(&notice.change()),
-                        None => self.changes.announce(&Change::Anything),
+                        Some(notice) => match notice.change() {
+                            Change::Anything => self.changes.others_have_committed(),
+                            change => self.changes.announce(&change),
+                        },
+                        None => self.changes.others_have_committed(),
                     }
                 }
             }
@@ -77,13 +81,16 @@ impl NoticeListener {
             connected.asked = now;
             let ended = ended(&mut connected.conn)?;
             let is_same = ended.is_some() && ended == connected.ended;
-            if !is_same || now.duration_since(connected.announced) >= ANYWAY_EVERY {
-                connected.ended = ended;
+            connected.ended = ended;
+            if now.duration_since(connected.announced) >= ANYWAY_EVERY {
                 connected.announced = now;
                 self.changes.announce(&Change::Anything);
+            } else if !is_same {
+                self.changes.others_have_committed();
             }
         }
-        Ok(if connected.hears { NOTICES_EVERY.min(self.interval) } else { self.interval })
+        let rest = self.changes.examine(|awaited| have_more(&mut connected.conn, awaited));
+        Ok(rest.max(if connected.hears { NOTICES_EVERY.min(self.interval) } else { self.interval }))
     }
 }
 

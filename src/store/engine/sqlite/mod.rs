@@ -55,7 +55,7 @@ pub(in crate::store) struct SqliteEngine {
     changes: Arc<Changes>,
     watch_interval: Duration,
     writer: Arc<Writer<SqliteWriter>>,
-    readers: ReaderPool<SqliteConnection>,
+    readers: Arc<ReaderPool<SqliteConnection>>,
     last_act: LastAct,
 }
 
@@ -102,7 +102,7 @@ impl SqliteEngine {
         let is_read_only = options.read_only;
         let watch_interval = options.watch_interval.unwrap_or(WATCH_INTERVAL);
         let file = location.clone();
-        let readers = ReaderPool::new(id, options.readers, move || opening::reader(&file, &options));
+        let readers = Arc::new(ReaderPool::new(id, options.readers, move || opening::reader(&file, &options)));
         Ok(Self { id, location, is_read_only, changes, watch_interval, writer, readers, last_act })
     }
 }
@@ -220,10 +220,12 @@ impl StoreEngine for SqliteEngine {
 
     fn watch(&self) -> Result<()> {
         match self.location {
-            Location::File { .. } => {
-                let (writer, interval) = (Arc::clone(&self.writer), self.watch_interval);
-                self.changes.watch(|| DataVersion { writer, interval })
-            }
+            Location::File { .. } => self.changes.watch(|| DataVersion {
+                writer: Arc::clone(&self.writer),
+                readers: Arc::clone(&self.readers),
+                changes: Arc::clone(&self.changes),
+                interval: self.watch_interval,
+            }),
             // Nobody else has it.
             Location::Memory { .. } => Ok(()),
         }
