@@ -5,9 +5,10 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
+use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::{Error, Follow, ListEventsRequest, PruneRequest, SessionPersistDriver, SessionStore};
 
-use crate::common::following::{LONG, assert_wakes_only_those_concerned, heard, rest};
+use crate::common::following::{LONG, assert_wakes_only_those_concerned, heard, next_id, rest};
 use crate::common::instrumentation::{Moment, Watch};
 use crate::common::{TempDb, event, hush, new_event, session};
 
@@ -203,6 +204,22 @@ fn commits_by_others_wake_only_those_whom_they_concern() {
     let watch = Watch::on(&db);
     let store = SessionStore::builder().watch_interval(Duration::from_millis(1)).open(db.path()).unwrap();
     assert_wakes_only_those_concerned(&store, &mut other, &watch);
+}
+
+/// Their order there is not that of the bytes that are stored.
+#[test]
+fn events_that_share_an_index_are_noticed_in_any_encoding() {
+    for encoding in ["UTF-8", "UTF-16le", "UTF-16be"] {
+        let db = TempDb::new();
+        db.connect().batch_execute(&format!("PRAGMA encoding = '{encoding}'; CREATE TABLE other (n)")).unwrap();
+        let other = SessionStore::open(db.path()).unwrap();
+        let store = SessionStore::builder().watch_interval(Duration::from_millis(1)).open(db.path()).unwrap();
+        let following = heard(store.follow(request()));
+        for id in ["10", "a", "é", "Ā", "\u{ff5e}", "😀"] {
+            other.insert_event(&event(id, "s", 1)).unwrap();
+            assert_eq!(next_id(&following), id, "{encoding}");
+        }
+    }
 }
 
 #[test]

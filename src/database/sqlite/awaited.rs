@@ -4,6 +4,7 @@ use diesel::SqliteConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 
+use super::exact::is_utf8;
 use crate::database::statement::sqlite_statement;
 use crate::error::Result;
 use crate::model::known::Awaited;
@@ -20,8 +21,12 @@ sqlite_statement! {
          AND (e.event_index, e.id) > (w.event_index, w.id)) END"
 }
 
-/// The places in the list of those that have more.
+/// The places in the list of those that have more, or may have.
 pub(crate) fn have_more(conn: &mut SqliteConnection, awaited: &[Awaited]) -> Result<Vec<usize>> {
+    // The order of what is stored is not that of the ids.
+    if !is_utf8(conn)? {
+        return Ok((0..awaited.len()).collect());
+    }
     let places: Vec<_> =
         awaited.iter().map(|awaited| (&awaited.session_id, awaited.known.index(), awaited.known.id())).collect();
     // Text and numbers can always be written.
