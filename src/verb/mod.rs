@@ -15,6 +15,7 @@ mod restore;
 mod sessions;
 mod spool;
 mod step;
+mod summaries;
 mod walk;
 
 pub(crate) use self::access::{Access, Writing};
@@ -28,4 +29,5 @@ pub(crate) use self::reclaim::{reclaim_in_steps, reclaim_space};
 pub(crate) use self::sessions::{
     delete_session, destroy_session, fork_session, get_session, list_sessions, update_session,
 };
+pub(crate) use self::summaries::list_session_summaries;
 pub(crate) use self::walk::{Walk, walk};

@@ -10,6 +10,7 @@ mod check;
 mod connection;
 mod copying;
 mod embedded;
+mod ends;
 mod heads;
 #[cfg(feature = "postgres")]
 mod holding;
@@ -46,6 +47,7 @@ use super::kinds::JsonText;
 use super::link::Link;
 use super::queries::{self, DeleteEvents, EventById, SessionOfEvent, statements_in_common};
 use super::rows::{EventRow, SessionRow};
+use super::session_ends::SessionEnds;
 use super::statement::{Dialect, postgres_statement};
 use super::survey::PrunedSession;
 use super::{Database, Deleted, Lock};
@@ -135,6 +137,10 @@ macro_rules! database {
 
             async fn events(&mut self, listing: &Listing<'_, EventFilter>) -> Result<ListPage<SessionEvent>> {
                 listing::list(self, listing).await
+            }
+
+            async fn session_ends(&mut self, ids: &[&str]) -> Result<Vec<SessionEnds>> {
+                ends::session_ends(self, ids).await
             }
 
             async fn as_kept(&mut self, payload: &Json) -> Result<Json> {
