@@ -256,14 +256,23 @@ macro_rules! verbs {
             read stats() -> Stats:
                 "let stats = ", "", "assert_eq!((stats.sessions, stats.events), (1, 1));";
 
-            /// Returns the number of events in each session and the size of their payloads, by session id. It reads all
-            /// events.
+            /// Returns the number of events in each session, the size of their payloads, and the first and the last index and
+            /// time, by session id. It reads all events.
             ///
             /// # Errors
             ///
             /// Any error from the database.
             read session_stats() -> Vec<SessionStats>:
                 "let stats = ", "", "assert_eq!(stats[0].events, 1);";
+
+            /// Returns what [`session_stats`](Self::session_stats) does of one session, or `None` if it has neither a record nor
+            /// events. It reads all of its events.
+            ///
+            /// # Errors
+            ///
+            /// Any error from the database.
+            read get_session_stats(ref session_id: str) -> Option<SessionStats>:
+                "let stats = ", r#""session-1""#, "assert_eq!(stats.map(|stats| (stats.events, stats.last_index)), Some((1, Some(1))));";
 
             /// Looks for damage: runs SQLite's integrity check (on PostgreSQL it looks for invalid indexes), and looks for
             /// rows that cannot be decoded, events without a session, duplicate indexes, and a leftover `events_legacy`

@@ -169,6 +169,8 @@ pub(crate) trait Database: Sized {
 
     async fn stats(&mut self) -> Result<Stats>;
     async fn session_stats(&mut self) -> Result<Vec<SessionStats>>;
+    /// Of a session that may not be there.
+    async fn stats_of_session(&mut self, session_id: &str) -> Result<SessionStats>;
     async fn check(&mut self) -> Result<CheckReport>;
 
     /// Whether the caller has a transaction open.

@@ -23,7 +23,7 @@ pub(crate) use self::append::{append, append_events, append_events_after, last_e
 pub(crate) use self::events::{get_event, insert_event, insert_events, latest_events, list_events};
 pub(crate) use self::export::export;
 pub(crate) use self::import::{import, import_in_steps};
-pub(crate) use self::inspect::{check, session_stats, stats};
+pub(crate) use self::inspect::{check, get_session_stats, session_stats, stats};
 pub(crate) use self::prune::{prune, prune_in_steps};
 pub(crate) use self::reclaim::{reclaim_in_steps, reclaim_space};
 pub(crate) use self::sessions::{

@@ -180,5 +180,6 @@ waited_for! {
     prune(request: &PruneRequest) -> PruneReport;
     stats() -> Stats;
     session_stats() -> Vec<SessionStats>;
+    get_session_stats(session_id: &str) -> Option<SessionStats>;
     check() -> CheckReport;
 }

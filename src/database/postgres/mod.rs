@@ -269,6 +269,10 @@ macro_rules! database {
                 statistics::session_stats(self).await
             }
 
+            async fn stats_of_session(&mut self, session_id: &str) -> Result<SessionStats> {
+                statistics::stats_of_session(self, session_id).await
+            }
+
             async fn check(&mut self) -> Result<CheckReport> {
                 check::check(self).await
             }

@@ -249,6 +249,10 @@ impl Database for SqliteConnection {
         statistics::session_stats(self)
     }
 
+    async fn stats_of_session(&mut self, session_id: &str) -> Result<SessionStats> {
+        statistics::stats_of_session(self, session_id)
+    }
+
     async fn check(&mut self) -> Result<CheckReport> {
         check::check(self)
     }
