@@ -212,6 +212,64 @@ fn the_last_index_and_one_record_are_one_seek() {
     }
 }
 
+/// Each of the two ends of a session is a seek of its own, whatever the server believes about the lengths of sessions: with
+/// statistics of many short ones, of a few long ones, and with none.
+#[test]
+fn a_page_of_summaries_seeks_twice_for_each_session_and_reads_few_rows_of_it() {
+    for (is_theirs, lengths) in
+        [(false, "short"), (false, "long"), (false, "none"), (true, "short"), (true, "long"), (true, "none")]
+    {
+        let Some(db) = PgDb::new() else { return };
+        if is_theirs {
+            Reference::start(db.other(), "public", Version::Overwrites);
+        }
+        let (mut conn, mut client) = (db.connect(), db.other());
+        migrate(&mut conn).unwrap();
+        let (of, each) = if lengths == "long" { ("n % 3", "") } else { ("n / 5", "ANALYZE events; ") };
+        let each = if lengths == "none" { "" } else { each };
+        client
+            .batch_execute(&format!(
+                "ALTER TABLE events SET (autovacuum_enabled = false);
+                 INSERT INTO sessions (id, agent, agent_session_id, last_connection_id, created_at)
+                 SELECT 's' || n, 'a', 'a', 'c', n FROM generate_series(0, 40) AS n;
+                 INSERT INTO events SELECT 'e' || n, n, 's' || {of}, n, 'c', 'agent', '{{\"method\": \"session/update\"}}'
+                 FROM generate_series(1, {ROWS}) AS n ORDER BY md5(n::text); {each}
+                 INSERT INTO events SELECT 'l' || n, n, 's7', n, 'c', 'agent', '{{}}'
+                 FROM generate_series(1, {ROWS}) AS n ORDER BY md5(n::text);
+                 {}",
+                if lengths == "long" { "ANALYZE events" } else { "" }
+            ))
+            .unwrap();
+        let sent = Sent::of(&mut conn);
+        let page = conn.list_session_summaries(&ListSessionsRequest::new()).unwrap();
+        assert_eq!(page.items[7].last_index, Some(ROWS));
+        let sent = sent.take();
+        let [begin, _, statement, commit] = &sent[..] else { panic!("{sent:?}") };
+        assert!(begin.starts_with("BEGIN") && commit.starts_with("COMMIT"), "{sent:?}");
+        for plan in plans(&mut client, statement) {
+            let plan = plan.join("\n");
+            let case = format!("{is_theirs} {lengths}\n{plan}");
+            assert_eq!(plan.matches("using idx_events_session_order on events").count(), 2, "{case}");
+            assert!(!plan.contains("Seq Scan") && !plan.contains("Bitmap"), "{case}");
+            // On the reference driver's index, only events that share an index are sorted.
+            assert_eq!(plan.matches("Incremental Sort").count(), if is_theirs { 2 } else { 0 }, "{case}");
+            assert_eq!(plan.matches("Sort\n").count(), if is_theirs { 2 } else { 0 }, "{case}");
+        }
+        // What is really read, of the session that is longer than all.
+        let long = statement.replace(statement.split_once("binds: ").unwrap().1, "[[\"s7\"]]");
+        let (sql, _) = long.split_once(" -- binds: ").unwrap();
+        let sql = sql.replace("$1", "ARRAY['s7']");
+        let read =
+            lines(&mut client, &format!("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) {sql}")).join("\n");
+        let rows = read.lines().filter(|line| line.contains("Index Scan")).map(|line| {
+            let (_, rows) = line.split_once("rows=").unwrap();
+            rows.split_once(|sign: char| !sign.is_ascii_digit()).unwrap().0.parse::<usize>().unwrap()
+        });
+        let rows: Vec<_> = rows.collect();
+        assert!(rows.len() == 2 && rows.iter().all(|rows| (16..=18).contains(rows)), "{read}");
+    }
+}
+
 /// It did so on a server that had no statistics yet, at every step.
 #[test]
 fn a_prune_does_not_read_the_whole_session_to_delete_a_part_of_it() {
