@@ -225,19 +225,18 @@ fn a_page_of_summaries_seeks_twice_for_each_session_and_reads_few_rows_of_it() {
         }
         let (mut conn, mut client) = (db.connect(), db.other());
         migrate(&mut conn).unwrap();
-        let (of, each) = if lengths == "long" { ("n % 3", "") } else { ("n / 5", "ANALYZE events; ") };
-        let each = if lengths == "none" { "" } else { each };
+        // The statistics are of the first rows.
+        let session = if lengths == "long" { "n % 3" } else { "n / 5" };
+        let statistics = if lengths == "none" { "" } else { "ANALYZE events;" };
         client
             .batch_execute(&format!(
                 "ALTER TABLE events SET (autovacuum_enabled = false);
                  INSERT INTO sessions (id, agent, agent_session_id, last_connection_id, created_at)
                  SELECT 's' || n, 'a', 'a', 'c', n FROM generate_series(0, 40) AS n;
-                 INSERT INTO events SELECT 'e' || n, n, 's' || {of}, n, 'c', 'agent', '{{\"method\": \"session/update\"}}'
-                 FROM generate_series(1, {ROWS}) AS n ORDER BY md5(n::text); {each}
+                 INSERT INTO events SELECT 'e' || n, n, 's' || {session}, n, 'c', 'agent', '{{}}'
+                 FROM generate_series(1, {ROWS}) AS n ORDER BY md5(n::text); {statistics}
                  INSERT INTO events SELECT 'l' || n, n, 's7', n, 'c', 'agent', '{{}}'
-                 FROM generate_series(1, {ROWS}) AS n ORDER BY md5(n::text);
-                 {}",
-                if lengths == "long" { "ANALYZE events" } else { "" }
+                 FROM generate_series(1, {ROWS}) AS n ORDER BY md5(n::text)"
             ))
             .unwrap();
         let sent = Sent::of(&mut conn);
@@ -256,16 +255,15 @@ fn a_page_of_summaries_seeks_twice_for_each_session_and_reads_few_rows_of_it() {
             assert_eq!(plan.matches("Sort\n").count(), if is_theirs { 2 } else { 0 }, "{case}");
         }
         // What is really read, of the session that is longer than all.
-        let long = statement.replace(statement.split_once("binds: ").unwrap().1, "[[\"s7\"]]");
-        let (sql, _) = long.split_once(" -- binds: ").unwrap();
+        let (sql, _) = statement.split_once(" -- binds: ").unwrap();
         let sql = sql.replace("$1", "ARRAY['s7']");
         let read =
             lines(&mut client, &format!("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) {sql}")).join("\n");
-        let rows = read.lines().filter(|line| line.contains("Index Scan")).map(|line| {
-            let (_, rows) = line.split_once("rows=").unwrap();
-            rows.split_once(|sign: char| !sign.is_ascii_digit()).unwrap().0.parse::<usize>().unwrap()
-        });
+        let scans = read.lines().filter_map(|line| line.split_once("Index Scan")?.1.split_once("rows="));
+        // A later server prints fractions.
+        let rows = scans.map(|(_, rows)| rows.split(' ').next().unwrap().parse::<f64>().unwrap() as usize);
         let rows: Vec<_> = rows.collect();
+        // In an incremental sort, one or two more tell that a group is over.
         assert!(rows.len() == 2 && rows.iter().all(|rows| (16..=18).contains(rows)), "{read}");
     }
 }
