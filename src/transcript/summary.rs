@@ -15,7 +15,7 @@ use crate::model::session::SessionRecord;
 
 /// What a list of sessions shows of one, from its record, its first [`FIRST_EVENTS`](Self::FIRST_EVENTS) events and its last
 /// [`LAST_EVENTS`](Self::LAST_EVENTS); of these, payloads of up to [`MAX_PAYLOAD_BYTES`](Self::MAX_PAYLOAD_BYTES). However
-/// long the session is, nothing else is read. The guide says what follows from that.
+/// long the session is, nothing else is read. [The guide](crate::guide::beyond#summaries) says what follows from that.
 ///
 /// Events that cannot be decoded hide nothing but what they say. As JSON it has names in camel case and the time in Unix
 /// milliseconds, and what is not known is left out.

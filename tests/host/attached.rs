@@ -20,7 +20,7 @@ const LINE: &str = "{\"event\":{\"id\":\"in\",\"eventIndex\":1,\"sessionId\":\"o
 /// Every verb that needs the tables.
 type Verb = (&'static str, fn(&mut SqliteConnection) -> Result<(), Error>);
 
-const VERBS: [Verb; 23] = [
+const VERBS: [Verb; 25] = [
     ("get_session", |conn| conn.get_session("one").map(drop)),
     ("list_sessions", |conn| conn.list_sessions(&ListSessionsRequest::new()).map(drop)),
     ("list_sessions, filtered", |conn| conn.list_sessions(&ListSessionsRequest::new().live().descending()).map(drop)),
