@@ -1,6 +1,7 @@
 //! The first and the last events of a session, as far as they can be read.
 
 use chrono::{DateTime, Utc};
+use diesel::deserialize::FromSqlRow;
 
 use super::columns::{Column, StoredText};
 use super::kinds::known_sender;
@@ -27,7 +28,7 @@ pub(crate) struct EndEvent {
     pub(crate) payload: EndPayload,
 }
 
-#[derive(Debug)]
+#[derive(Debug, FromSqlRow)]
 pub(crate) enum EndPayload {
     Read(Json),
     TooLong,

@@ -1,7 +1,9 @@
 //! The first and the last events of sessions.
 
+use diesel::deserialize::{self, FromSql};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
+use diesel::sqlite::{Sqlite, SqliteType, SqliteValue};
 
 use super::values::Number;
 use crate::database::columns::{Column, StoredText, Whole};
@@ -22,7 +24,23 @@ sqlite_statement! {
     { session_id as Text } " ORDER BY event_index DESC, id DESC LIMIT " [&SessionSummary::LAST_EVENTS.to_string()]
 }
 
-type Columns = (Column<StoredText>, Column<Whole>, Column<Number>, Column<StoredText>, Column<StoredText>);
+type Columns = (Column<StoredText>, Column<Whole>, Column<Number>, Column<StoredText>, EndPayload);
+
+/// A long payload stays where it is: of several, only one is in memory at a time.
+impl FromSql<Text, Sqlite> for EndPayload {
+    fn from_sql(mut value: SqliteValue<'_, '_, '_>) -> deserialize::Result<Self> {
+        if let Some(SqliteType::Text) = value.value_type()
+            && value.read_text().len() > SessionSummary::MAX_PAYLOAD_BYTES
+        {
+            return Ok(Self::TooLong);
+        }
+        Ok(Self::of(<Column<StoredText> as FromSql<Text, Sqlite>>::from_sql(value)?))
+    }
+
+    fn from_nullable_sql(value: Option<SqliteValue<'_, '_, '_>>) -> deserialize::Result<Self> {
+        value.map_or(Ok(Self::Unreadable), Self::from_sql)
+    }
+}
 
 /// One session after the other: to a database in the same process, many statements are no more than one.
 pub(super) fn session_ends(conn: &mut SqliteConnection, ids: &[&str]) -> Result<Vec<SessionEnds>> {
@@ -43,6 +61,6 @@ fn event((id, index, time, sender, payload): Columns) -> EndEvent {
         index: index.ok().map(|index| index.0),
         time: time.ok().and_then(|time| time.time().ok()),
         sender: sender_of(sender),
-        payload: EndPayload::of(payload),
+        payload,
     }
 }
