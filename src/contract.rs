@@ -15,7 +15,7 @@ use chrono::DateTime;
 use crate::{
     AppendRequest, CheckReport, Cursor, Error, Export, FileMaintenance, Import, Json, ListEventsRequest,
     ListSessionsRequest, NewEvent, PruneReport, PruneRequest, Selection, Sender, SessionEvent, SessionPersistDriver,
-    SessionRecord,
+    SessionRecord, SessionSummary,
 };
 
 /// Runs every check, each on a new driver over an empty database from `make`.
@@ -58,7 +58,7 @@ fn check_rule<D>((rule, holds): NamedRule<D>, make: &mut impl FnMut() -> D) {
 
 type NamedRule<D> = (&'static str, fn(&mut D));
 
-fn rules<D: SessionPersistDriver>() -> [NamedRule<D>; 17] {
+fn rules<D: SessionPersistDriver>() -> [NamedRule<D>; 19] {
     [
         ("what is not there is nothing, not an error", nothing_is_there),
         ("a session comes back as it was stored, and every column is overwritten", sessions_are_kept),
@@ -72,6 +72,8 @@ fn rules<D: SessionPersistDriver>() -> [NamedRule<D>; 17] {
         ("an append after an index needs the session to end there", appends_after),
         ("an append requires of its session what it is told to", appends_on_conditions),
         ("the latest events are those that fit, oldest first", latest),
+        ("a session's statistics are those of its events", session_statistics),
+        ("a summary tells what the ends of its session tell", summaries),
         ("a session is ended, forked and deleted wholly", lifecycle),
         ("pruning deletes what its rules say, and a dry run says the same", prunes),
         ("what has been inactive for longest goes first", prunes_by_activity),
@@ -150,6 +152,8 @@ fn nothing_is_there<D: SessionPersistDriver>(driver: &mut D) {
     assert!(!driver.destroy_session("s", DateTime::UNIX_EPOCH).unwrap());
     assert_eq!(driver.prune(&PruneRequest::new()).unwrap(), PruneReport::default());
     assert!(driver.session_stats().unwrap().is_empty());
+    assert_eq!(driver.get_session_stats("s").unwrap(), None);
+    assert!(driver.list_session_summaries(&ListSessionsRequest::new()).unwrap().items.is_empty());
     assert_eq!(driver.check().unwrap(), CheckReport::default());
 }
 
@@ -346,6 +350,99 @@ fn latest<D: SessionPersistDriver>(driver: &mut D) {
         let events = driver.latest_events("s", count, max_bytes).unwrap();
         assert_eq!(event_ids(&events).concat(), expected, "{count} {max_bytes:?}");
     }
+}
+
+fn session_statistics<D: SessionPersistDriver>(driver: &mut D) {
+    driver.update_session(&session("empty", 1)).unwrap();
+    let time = |millis| DateTime::from_timestamp_millis(millis).unwrap();
+    for (id, index, millis) in [("b", 7, 30), ("a", 2, 40), ("c", 9, 20)] {
+        driver.insert_event(&SessionEvent { created_at: time(millis), ..event(id, "s", index) }).unwrap();
+    }
+    let stats = driver.get_session_stats("s").unwrap().unwrap();
+    assert_eq!((&*stats.session_id, stats.events, stats.payload_bytes), ("s", 3, 36));
+    assert_eq!((stats.first_index, stats.last_index), (Some(2), Some(9)));
+    assert_eq!((stats.first_time, stats.last_time), (Some(time(20)), Some(time(40))));
+    let empty = driver.get_session_stats("empty").unwrap().unwrap();
+    assert_eq!((empty.events, empty.payload_bytes, empty.last_index, empty.last_time), (0, 0, None, None));
+    assert_eq!(driver.session_stats().unwrap(), [empty, stats]);
+    assert_eq!(driver.get_session_stats("t").unwrap(), None);
+}
+
+/// A session of so many events: a long prompt after one other event, chunks, and the answer to the prompt.
+fn talk(length: i64) -> Vec<SessionEvent> {
+    let long = "x".repeat(SessionSummary::MAX_PAYLOAD_BYTES);
+    let payload = |index| {
+        match index {
+        1 => r#"{"id":1,"method":"session/new","params":{"cwd":"/srv/app"}}"#.to_owned(),
+        2 => format!(r#"{{"id":2,"method":"session/prompt","params":{{"prompt":[{{"type":"text","text":"{long}"}}]}}}}"#),
+        index if index == length => r#"{"id":2,"result":{"stopReason":"end_turn","usage":{"totalTokens":9}}}"#.to_owned(),
+        index if index + 1 == length => {
+            r#"{"method":"session/update","params":{"update":{"sessionUpdate":"usage_update","used":5,"size":10}}}"#.to_owned()
+        }
+        _ => {
+            r#"{"method":"session/update","params":{"update":{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"…"}}}}"#.to_owned()
+        }
+    }
+    };
+    let said = |index| SessionEvent {
+        sender: if index <= 2 { Sender::Client } else { Sender::Agent },
+        created_at: DateTime::from_timestamp_millis(index * 1_000).unwrap(),
+        payload: json(&payload(index)),
+        ..event(&format!("{length}-{index}"), &format!("s{length}"), index)
+    };
+    (1..=length).map(said).collect()
+}
+
+fn summaries<D: SessionPersistDriver>(driver: &mut D) {
+    let (first, last) = (SessionSummary::FIRST_EVENTS, SessionSummary::LAST_EVENTS);
+    let lengths: Vec<i64> = [0, 1, 2, last - 1, last, last + 1, first + last - 1, first + last, first + last + 1, 200]
+        .map(|length| length as i64)
+        .into();
+    for length in &lengths {
+        driver.update_session(&session(&format!("s{length}"), 1_000 - length)).unwrap();
+        driver.insert_events(&talk(*length)).unwrap();
+    }
+    // Without a record a session is not listed.
+    driver.insert_event(&event("other", "nobody", 1)).unwrap();
+    for request in [
+        ListSessionsRequest::new(),
+        ListSessionsRequest::new()
+            .descending()
+            .created_before(DateTime::UNIX_EPOCH + chrono::TimeDelta::milliseconds(999)),
+    ] {
+        let mut request = request.limit(3);
+        let mut seen = 0;
+        loop {
+            let sessions = driver.list_sessions(&request).unwrap();
+            let page = driver.list_session_summaries(&request).unwrap();
+            assert_eq!(page.next_cursor, sessions.next_cursor);
+            for (summary, record) in page.items.iter().zip(&sessions.items) {
+                let all = talk(record.id[1..].parse().unwrap());
+                let last = &all[all.len().saturating_sub(SessionSummary::LAST_EVENTS)..];
+                let first = &all[..all.len().min(SessionSummary::FIRST_EVENTS)];
+                assert_eq!(*summary, SessionSummary::new(record.clone(), first, last), "{}", record.id);
+                seen += 1;
+            }
+            assert_eq!(page.items.len(), sessions.items.len());
+            let Some(cursor) = page.next_cursor else { break };
+            request = request.cursor(cursor);
+        }
+        assert!(seen >= lengths.len() - 2, "{seen}");
+    }
+    let longest = driver.list_session_summaries(&ListSessionsRequest::new().limit(1)).unwrap().items.remove(0);
+    let title = longest.title.unwrap();
+    assert_eq!((title.chars().count(), title.ends_with("x…")), (SessionSummary::TITLE_CHARS, true));
+    assert_eq!(longest.cwd.as_deref(), Some("/srv/app"));
+    assert_eq!(longest.last_index, Some(200));
+    assert_eq!(longest.last_activity, DateTime::from_timestamp_millis(200_000));
+    assert_eq!(longest.is_running, Some(false));
+    assert_eq!(longest.usage.map(|usage| usage.used), Some(5));
+    assert_eq!(longest.tokens.and_then(|tokens| tokens.total_tokens), Some(9));
+    driver.delete_session("s200").unwrap();
+    assert_eq!(
+        driver.list_session_summaries(&ListSessionsRequest::new().limit(1)).unwrap().items[0].last_index,
+        Some(33)
+    );
 }
 
 fn lifecycle<D: SessionPersistDriver>(driver: &mut D) {

@@ -5,7 +5,7 @@
 //! | [`store`] | opening a store, the basic verbs, options, commits, closing, async code, features |
 //! | [`diesel`] | the verbs on your own connections, joins, paging your own queries, two sets of migrations, the Diesel CLI |
 //! | [`diesel_async`] | the verbs on connections of diesel-async, and what happens to dropped futures |
-//! | [`beyond`] | appending, filters, deleting, forking, backups, checks, the write-ahead log |
+//! | [`beyond`] | appending, filters, deleting, forking, summaries, backups, checks, the write-ahead log |
 //! | [`following`] | following sessions live, and waiting for changes |
 //! | [`retention`] | pruning by age, activity and size, archives, and returning space |
 //! | [`postgres`] | the same on a server, and what is different there |
@@ -27,6 +27,7 @@ macro_rules! links {
 [benchmarks.md#following]: crate::guide::benchmarks#following
 [beyond.md]: crate::guide::beyond
 [beyond.md#the-write-ahead-log]: crate::guide::beyond#the-write-ahead-log
+[beyond.md#summaries]: crate::guide::beyond#summaries
 [diesel-async.md]: crate::guide::diesel_async
 [diesel.md]: crate::guide::diesel
 [export.md]: crate::guide::export

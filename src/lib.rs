@@ -142,3 +142,4 @@ pub use store::{
     ChangeToken, Durability, Follow, FollowAll, JournalMode, SessionStore, SessionStoreBuilder, StoreConnection,
     StoreTransaction,
 };
+pub use transcript::summary::SessionSummary;

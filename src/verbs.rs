@@ -45,6 +45,23 @@ macro_rules! verbs {
             read list_sessions(ref request: ListSessionsRequest) -> ListPage<SessionRecord>:
                 "let page = ", "&ListSessionsRequest::new().limit(20)", r#"assert_eq!(page.items, [session("session-1")]);"#;
 
+            /// Returns a page of sessions as [`list_sessions`](Self::list_sessions) does, the same ones in the same order and
+            /// with the same cursors, and for each what a list shows: its title, its working folder, when something happened
+            /// last, whether a turn is running, and what the agent reported of tokens and cost. The page is one consistent
+            /// snapshot.
+            ///
+            /// A session costs a few index seeks and at most 32 rows, however long it is: of its events, only the
+            /// [first](crate::SessionSummary::FIRST_EVENTS) and the [last](crate::SessionSummary::LAST_EVENTS) are read. On
+            /// PostgreSQL, a page of up to 100 sessions takes two statements, and one more for each session that begins with
+            /// a prompt too long to be read with the others.
+            ///
+            /// # Errors
+            ///
+            /// Those of [`list_sessions`](Self::list_sessions). An event that cannot be decoded is none: the summary has
+            /// what the others tell.
+            read list_session_summaries(ref request: ListSessionsRequest) -> ListPage<SessionSummary>:
+                "let page = ", "&ListSessionsRequest::new().descending().limit(20)", "assert_eq!(page.items[0].last_index, Some(1));";
+
             /// Upserts a session: inserts it, or overwrites every column of the row with the same id. A field that is
             /// `None` becomes NULL, even if the row had a value. An unknown id is not an error: the session is inserted.
             ///
@@ -239,14 +256,23 @@ macro_rules! verbs {
             read stats() -> Stats:
                 "let stats = ", "", "assert_eq!((stats.sessions, stats.events), (1, 1));";
 
-            /// Returns the number of events in each session and the size of their payloads, by session id. It reads all
-            /// events.
+            /// Returns the number of events in each session, the size of their payloads, and the first and the last index and
+            /// time, by session id. It reads all events.
             ///
             /// # Errors
             ///
             /// Any error from the database.
             read session_stats() -> Vec<SessionStats>:
                 "let stats = ", "", "assert_eq!(stats[0].events, 1);";
+
+            /// Returns what [`session_stats`](Self::session_stats) does of one session, or `None` if it has neither a record nor
+            /// events. It reads all of its events.
+            ///
+            /// # Errors
+            ///
+            /// Any error from the database.
+            read get_session_stats(ref session_id: str) -> Option<SessionStats>:
+                "let stats = ", r#""session-1""#, "assert_eq!(stats.map(|stats| (stats.events, stats.last_index)), Some((1, Some(1))));";
 
             /// Looks for damage: runs SQLite's integrity check (on PostgreSQL it looks for invalid indexes), and looks for
             /// rows that cannot be decoded, events without a session, duplicate indexes, and a leftover `events_legacy`
@@ -665,3 +691,4 @@ pub(crate) use crate::model::request::{ListEventsRequest, ListSessionsRequest};
 pub(crate) use crate::model::retention::PruneRequest;
 pub(crate) use crate::model::session::SessionRecord;
 pub(crate) use crate::model::transfer::{Export, ImportSource};
+pub(crate) use crate::transcript::summary::SessionSummary;

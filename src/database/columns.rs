@@ -5,6 +5,8 @@ use std::fmt;
 
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, FromStaticSqlRow, Queryable};
+#[cfg(feature = "postgres-backend")]
+use diesel::result::UnexpectedNullError;
 
 use crate::error::{Cause, Error};
 
@@ -43,6 +45,12 @@ impl<T> Column<T> {
     /// The value, if there is one.
     pub(crate) fn ok(self) -> Option<T> {
         self.0.ok()
+    }
+
+    /// Whether it is NULL, if the value cannot be.
+    #[cfg(feature = "postgres-backend")]
+    pub(crate) fn is_null(&self) -> bool {
+        self.0.as_ref().is_err_and(|cause| cause.is::<UnexpectedNullError>())
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) mod postgres;
 pub(crate) mod pruning;
 pub(crate) mod queries;
 pub(crate) mod rows;
+pub(crate) mod session_ends;
 pub(crate) mod sqlite;
 pub(crate) mod statement;
 pub(crate) mod survey;
@@ -40,6 +41,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use self::rows::{EventRow, SessionRow};
+use self::session_ends::SessionEnds;
 use self::survey::PrunedSession;
 use crate::error::{Error, Result};
 use crate::model::event::{NewEvent, SessionEvent};
@@ -96,6 +98,8 @@ pub(crate) trait Database: Sized {
     /// The event with this id. Where ids are unique only within a session, first the one in this session.
     async fn event(&mut self, id: &str, session_id: &str) -> Result<Option<SessionEvent>>;
     async fn events(&mut self, listing: &Listing<'_, EventFilter>) -> Result<ListPage<SessionEvent>>;
+    /// The first and the last events of each of these sessions, by index seeks.
+    async fn session_ends(&mut self, ids: &[&str]) -> Result<Vec<SessionEnds>>;
     /// A payload's text as the database keeps it.
     async fn as_kept(&mut self, payload: &Json) -> Result<Json>;
     /// The session of the event with this id. Where ids are unique only within a session, first this one.
@@ -165,6 +169,8 @@ pub(crate) trait Database: Sized {
 
     async fn stats(&mut self) -> Result<Stats>;
     async fn session_stats(&mut self) -> Result<Vec<SessionStats>>;
+    /// Of a session that may not be there.
+    async fn stats_of_session(&mut self, session_id: &str) -> Result<SessionStats>;
     async fn check(&mut self) -> Result<CheckReport>;
 
     /// Whether the caller has a transaction open.

@@ -42,7 +42,7 @@ pub(crate) fn least_active(mut sessions: Vec<Weight>, most_bytes: u64) -> Vec<We
 
 /// What there is of a session.
 #[derive(Debug)]
-pub(crate) struct SessionSummary {
+pub(crate) struct SurveyedSession {
     pub(crate) session_id: String,
     pub(crate) has_record: bool,
     /// Whether one of the rules about times selects it.
@@ -67,14 +67,14 @@ pub(crate) struct PrunedSession {
 }
 
 impl PrunedSession {
-    fn whole(summary: SessionSummary, rule: Rule, activity: Option<LastActivity>) -> Self {
-        let SessionSummary { session_id, has_record, events, .. } = summary;
+    fn whole(summary: SurveyedSession, rule: Rule, activity: Option<LastActivity>) -> Self {
+        let SurveyedSession { session_id, has_record, events, .. } = summary;
         Self { session_id, rule, has_record, events, excess: 0, activity }
     }
 
     /// A session that only loses events, if it loses any.
-    fn partly(summary: SessionSummary, request: &PruneRequest) -> Option<Self> {
-        let SessionSummary { session_id, has_record, events, orphans, .. } = summary;
+    fn partly(summary: SurveyedSession, request: &PruneRequest) -> Option<Self> {
+        let SurveyedSession { session_id, has_record, events, orphans, .. } = summary;
         let most = request.max_events_per_session.map_or(u64::MAX, u64::from);
         let excess = (events - orphans).saturating_sub(most);
         let rule = if orphans > 0 { Rule::Orphans } else { Rule::Excess };
@@ -98,7 +98,7 @@ pub(crate) struct Survey<'a> {
     named: HashSet<&'a str>,
     found: Vec<PrunedSession>,
     /// Sessions that may yet have to go as a whole.
-    rest: HashMap<String, SessionSummary>,
+    rest: HashMap<String, SurveyedSession>,
 }
 
 impl<'a> Survey<'a> {
@@ -107,7 +107,7 @@ impl<'a> Survey<'a> {
         Self { request, named, found: Vec::new(), rest: HashMap::new() }
     }
 
-    pub(crate) fn add(&mut self, summary: SessionSummary) {
+    pub(crate) fn add(&mut self, summary: SurveyedSession) {
         if self.named.contains(&*summary.session_id) {
             self.found.push(PrunedSession::whole(summary, Rule::Named, None));
         } else if summary.is_doomed {

@@ -1,5 +1,6 @@
 //! The reports that verbs return.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 /// How much a database holds.
@@ -36,6 +37,18 @@ pub struct SessionStats {
     pub events: i64,
     /// The total size of their payloads in bytes (UTF-8).
     pub payload_bytes: i64,
+    /// The least index, of those that are integers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_index: Option<i64>,
+    /// The greatest index, of those that are integers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_index: Option<i64>,
+    /// When the earliest event was sent, if that is a time.
+    #[serde(default, with = "super::time::optional_millis", skip_serializing_if = "Option::is_none")]
+    pub first_time: Option<DateTime<Utc>>,
+    /// When the latest event was sent, if that is a time.
+    #[serde(default, with = "super::time::optional_millis", skip_serializing_if = "Option::is_none")]
+    pub last_time: Option<DateTime<Utc>>,
 }
 
 /// The problems found in a database. Each list holds at most the first hundred findings.

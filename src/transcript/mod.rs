@@ -101,6 +101,7 @@ mod lossy_text;
 mod peer_request;
 mod reported;
 mod session_update;
+pub(crate) mod summary;
 mod tool_call;
 mod turn;
 

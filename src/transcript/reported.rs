@@ -1,6 +1,6 @@
 //! What agents report beside their messages: plans, tokens, costs and commands.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::json_node::{JsonNode, optional};
 use crate::model::json::Json;
@@ -19,7 +19,7 @@ pub struct PlanEntry {
 }
 
 /// How full the context is, and what the session has cost so far.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct UsageReport {
@@ -33,7 +33,7 @@ pub struct UsageReport {
 }
 
 /// An amount of money.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct UsageCost {
@@ -45,7 +45,7 @@ pub struct UsageCost {
 
 /// The tokens that the response to a prompt reports (`usage` in the result, or in its `_meta`). What is not reported, or
 /// is no number of tokens, is `None`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct TokenUsage {

@@ -12,6 +12,12 @@ pub(crate) async fn session_stats<D: Database>(db: &mut D) -> Result<Vec<Session
     db.session_stats().await
 }
 
+pub(crate) async fn get_session_stats<D: Database>(db: &mut D, session_id: &str) -> Result<Option<SessionStats>> {
+    let stats = db.stats_of_session(session_id).await?;
+    let is_there = stats.events > 0 || db.session_exists(session_id).await?;
+    Ok(is_there.then_some(stats))
+}
+
 pub(crate) async fn check<D: Database>(db: &mut D) -> Result<CheckReport> {
     db.check().await
 }

@@ -32,6 +32,7 @@ pub mod retention;
 pub mod rows;
 pub mod samples;
 pub mod steps;
+pub mod summaries;
 #[cfg(feature = "async")]
 pub mod tasks;
 pub mod transactions;

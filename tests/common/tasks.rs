@@ -11,7 +11,7 @@ use std::thread::{self, Thread};
 use agent_session_store::{
     AppendRequest, AsyncSessionStore, CheckReport, CheckpointReport, Error, Export, FileMaintenance, Import,
     ImportSource, ListEventsRequest, ListPage, ListSessionsRequest, NewEvent, Progress, PruneReport, PruneRequest,
-    SessionEvent, SessionPersistDriver, SessionRecord, SessionStats, Stats,
+    SessionEvent, SessionPersistDriver, SessionRecord, SessionStats, SessionSummary, Stats,
 };
 use chrono::{DateTime, Utc};
 use tokio::runtime::Runtime;
@@ -164,6 +164,7 @@ waited_for! {
     get_session(id: &str) -> Option<SessionRecord>;
     get_event(id: &str) -> Option<SessionEvent>;
     list_sessions(request: &ListSessionsRequest) -> ListPage<SessionRecord>;
+    list_session_summaries(request: &ListSessionsRequest) -> ListPage<SessionSummary>;
     update_session(session: &SessionRecord) -> ();
     list_events(request: &ListEventsRequest) -> ListPage<SessionEvent>;
     insert_event(event: &SessionEvent) -> ();
@@ -179,5 +180,6 @@ waited_for! {
     prune(request: &PruneRequest) -> PruneReport;
     stats() -> Stats;
     session_stats() -> Vec<SessionStats>;
+    get_session_stats(session_id: &str) -> Option<SessionStats>;
     check() -> CheckReport;
 }

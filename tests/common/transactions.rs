@@ -57,6 +57,9 @@ pub fn every_verb_is_part_of_one_commit(store: &SessionStore, outside: Option<&S
         assert_eq!(tx.import(HEADER.as_bytes())?.sessions, 0);
         assert_eq!(tx.stats()?.sessions, 2);
         assert_eq!(tx.session_stats()?.len(), 2);
+        assert_eq!(tx.get_session_stats("one")?.map(|stats| stats.events), Some(3));
+        let summaries = tx.list_session_summaries(&ListSessionsRequest::new())?.items;
+        assert_eq!(summaries.iter().filter_map(|summary| summary.last_index).max(), tx.last_event_index("one")?);
         assert!(tx.check()?.is_sound());
         if let Some(outside) = outside {
             assert_eq!(outside.stats()?.sessions, 0);

@@ -100,6 +100,8 @@ fn every_verb(conn: &mut SqliteConnection) -> Vec<Error> {
         errors.extend(conn.latest_events(&id, 4, None).err());
         errors.extend(conn.last_event_index(&id).err());
     }
+    errors.extend(conn.list_session_summaries(&ListSessionsRequest::new()).err());
+    errors.extend(conn.get_session_stats("session-3").err());
     errors.extend(conn.stats().err());
     errors.extend(conn.session_stats().err());
     errors.extend(conn.export(std::io::sink(), Selection::all()).err());

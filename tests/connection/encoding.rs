@@ -104,13 +104,30 @@ fn bytes_are_counted_in_utf8() {
         conn.insert_event(&event("d", "odd", 1)).unwrap();
         db.plain().execute_batch("UPDATE events SET payload_json = x'00ff00' WHERE id = 'd'").unwrap();
         db.plain().execute_batch("INSERT INTO events SELECT 'e', 1, x'01', 0, 'c', 'agent', '1'").unwrap();
-        let of = |id: &str, events, payload_bytes| SessionStats { session_id: id.to_owned(), events, payload_bytes };
+        let time = Some(millis(1_700_000_000_001));
+        let of = |id: &str, events, payload_bytes, last_time: Option<_>| SessionStats {
+            session_id: id.to_owned(),
+            events,
+            payload_bytes,
+            first_index: last_time.map(|_| 1),
+            last_index: last_time.map(|_| 1),
+            first_time: last_time,
+            last_time,
+        };
         let stats = conn.session_stats().unwrap();
         assert_eq!(
             stats,
-            [of("empty", 0, 0), of("odd", 1, 3), of("one", 3, 4 + 6 + 1), of("\u{1}", 1, 1)],
+            [
+                of("empty", 0, 0, None),
+                of("odd", 1, 3, time),
+                of("one", 3, 4 + 6 + 1, time),
+                of("\u{1}", 1, 1, Some(millis(0)))
+            ],
             "{encoding}"
         );
+        for stats in &stats[..3] {
+            assert_eq!(conn.get_session_stats(&stats.session_id).unwrap().as_ref(), Some(stats), "{encoding}");
+        }
         let page = conn.list_events(&ListEventsRequest::new("one").max_bytes(10)).unwrap();
         assert_eq!((page.items.len(), page.next_cursor.is_some()), (2, true), "{encoding}");
     }

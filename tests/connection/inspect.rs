@@ -43,10 +43,23 @@ fn stats_count_rows_and_bytes() {
     assert_eq!(stats.unused_bytes as i64, pragma("freelist_count") * pragma("page_size"));
 
     let payload = event("e4", "nobody", 1).payload.get().len() as i64;
-    let of = |id: &str, events, payload_bytes| SessionStats { session_id: id.to_owned(), events, payload_bytes };
+    let of = |id: &str, payload_bytes, ends: Option<[i64; 2]>| SessionStats {
+        session_id: id.to_owned(),
+        events: ends.map_or(0, |[first, last]| last - first + 1),
+        payload_bytes,
+        first_index: ends.map(|[first, _]| first),
+        last_index: ends.map(|[_, last]| last),
+        first_time: ends.map(|[first, _]| millis(1_700_000_000_000 + first)),
+        last_time: ends.map(|[_, last]| millis(1_700_000_000_000 + last)),
+    };
     conn.update_session(&session("empty")).unwrap();
     // `"é"` is four bytes.
-    assert_eq!(conn.session_stats().unwrap(), [of("empty", 0, 0), of("nobody", 1, payload), of("one", 2, 8)]);
+    let all = [of("empty", 0, None), of("nobody", payload, Some([1, 1])), of("one", 8, Some([1, 2]))];
+    assert_eq!(conn.session_stats().unwrap(), all);
+    for stats in all {
+        assert_eq!(conn.get_session_stats(&stats.session_id).unwrap(), Some(stats));
+    }
+    assert_eq!(conn.get_session_stats("two").unwrap(), None);
 
     let json = serde_json::to_value(&stats).unwrap();
     assert_eq!(json["unusedBytes"], stats.unused_bytes);

@@ -39,6 +39,7 @@ mod readable_export;
 mod request_form;
 mod retention;
 mod secrets;
+mod summaries;
 mod transfer;
 mod transfer_broken;
 mod undecodable;

@@ -106,6 +106,13 @@ impl Look<'_> {
         assert!(self.accept(stats).is_some());
         let stats = self.conn.session_stats();
         assert!(self.accept(stats).is_some());
+        let stats = self.conn.get_session_stats("target");
+        assert!(self.accept(stats).is_some());
+        let summaries = self.conn.list_session_summaries(&ListSessionsRequest::new());
+        if self.table == "events" {
+            assert!(summaries.is_ok(), "{summaries:?}");
+        }
+        self.accept(summaries);
         let report = self.conn.check().unwrap();
         assert!(report.integrity.is_empty(), "{report:?}");
         self.says_nothing(&report.undecodable.join("\n"));

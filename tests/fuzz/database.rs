@@ -80,6 +80,7 @@ fn read(store: &SessionStore) {
     let report = store.check();
     let _ = store.stats();
     let _ = store.session_stats();
+    let _ = store.list_session_summaries(&ListSessionsRequest::new());
     let _ = store.get_session("s1");
     let _ = store.last_event_index("s1");
     let sessions = store.list_sessions(&ListSessionsRequest::new());

@@ -20,10 +20,11 @@ const LINE: &str = "{\"event\":{\"id\":\"in\",\"eventIndex\":1,\"sessionId\":\"o
 /// Every verb that needs the tables.
 type Verb = (&'static str, fn(&mut SqliteConnection) -> Result<(), Error>);
 
-const VERBS: [Verb; 23] = [
+const VERBS: [Verb; 25] = [
     ("get_session", |conn| conn.get_session("one").map(drop)),
     ("list_sessions", |conn| conn.list_sessions(&ListSessionsRequest::new()).map(drop)),
     ("list_sessions, filtered", |conn| conn.list_sessions(&ListSessionsRequest::new().live().descending()).map(drop)),
+    ("list_session_summaries", |conn| conn.list_session_summaries(&ListSessionsRequest::new()).map(drop)),
     ("update_session", |conn| conn.update_session(&session("one"))),
     ("list_events", |conn| conn.list_events(&ListEventsRequest::new("one")).map(drop)),
     ("list_events, bounded", |conn| conn.list_events(&ListEventsRequest::new("one").after(0).descending()).map(drop)),
@@ -41,6 +42,7 @@ const VERBS: [Verb; 23] = [
     ("import", |conn| conn.import([HEADER, LINE].concat().as_bytes()).map(drop)),
     ("stats", |conn| conn.stats().map(drop)),
     ("session_stats", |conn| conn.session_stats().map(drop)),
+    ("get_session_stats", |conn| conn.get_session_stats("one").map(drop)),
     ("check", |conn| conn.check().map(drop)),
     ("destroy_session", |conn| conn.destroy_session("one", millis(0)).map(drop)),
     ("fork_session", |conn| conn.fork_session("one", None, &session("two")).map(drop)),

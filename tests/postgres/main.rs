@@ -37,5 +37,6 @@ mod retention;
 #[cfg(feature = "async")]
 mod scale;
 mod store_transaction;
+mod summaries;
 mod undecodable;
 mod values;

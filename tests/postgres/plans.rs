@@ -212,6 +212,62 @@ fn the_last_index_and_one_record_are_one_seek() {
     }
 }
 
+/// Each of the two ends of a session is a seek of its own, whatever the server believes about the lengths of sessions: with
+/// statistics of many short ones, of a few long ones, and with none.
+#[test]
+fn a_page_of_summaries_seeks_twice_for_each_session_and_reads_few_rows_of_it() {
+    for (is_theirs, lengths) in
+        [(false, "short"), (false, "long"), (false, "none"), (true, "short"), (true, "long"), (true, "none")]
+    {
+        let Some(db) = PgDb::new() else { return };
+        if is_theirs {
+            Reference::start(db.other(), "public", Version::Overwrites);
+        }
+        let (mut conn, mut client) = (db.connect(), db.other());
+        migrate(&mut conn).unwrap();
+        // The statistics are of the first rows.
+        let session = if lengths == "long" { "n % 3" } else { "n / 5" };
+        let statistics = if lengths == "none" { "" } else { "ANALYZE events;" };
+        client
+            .batch_execute(&format!(
+                "ALTER TABLE events SET (autovacuum_enabled = false);
+                 INSERT INTO sessions (id, agent, agent_session_id, last_connection_id, created_at)
+                 SELECT 's' || n, 'a', 'a', 'c', n FROM generate_series(0, 40) AS n;
+                 INSERT INTO events SELECT 'e' || n, n, 's' || {session}, n, 'c', 'agent', '{{}}'
+                 FROM generate_series(1, {ROWS}) AS n ORDER BY md5(n::text); {statistics}
+                 INSERT INTO events SELECT 'l' || n, n, 's7', n, 'c', 'agent', '{{}}'
+                 FROM generate_series(1, {ROWS}) AS n ORDER BY md5(n::text)"
+            ))
+            .unwrap();
+        let sent = Sent::of(&mut conn);
+        let page = conn.list_session_summaries(&ListSessionsRequest::new()).unwrap();
+        assert_eq!(page.items[7].last_index, Some(ROWS));
+        let sent = sent.take();
+        let [begin, _, statement, commit] = &sent[..] else { panic!("{sent:?}") };
+        assert!(begin.starts_with("BEGIN") && commit.starts_with("COMMIT"), "{sent:?}");
+        for plan in plans(&mut client, statement) {
+            let plan = plan.join("\n");
+            let case = format!("{is_theirs} {lengths}\n{plan}");
+            assert_eq!(plan.matches("using idx_events_session_order on events").count(), 2, "{case}");
+            assert!(!plan.contains("Seq Scan") && !plan.contains("Bitmap"), "{case}");
+            // On the reference driver's index, only events that share an index are sorted.
+            assert_eq!(plan.matches("Incremental Sort").count(), if is_theirs { 2 } else { 0 }, "{case}");
+            assert_eq!(plan.matches("Sort\n").count(), if is_theirs { 2 } else { 0 }, "{case}");
+        }
+        // What is really read, of the session that is longer than all.
+        let (sql, _) = statement.split_once(" -- binds: ").unwrap();
+        let sql = sql.replace("$1", "ARRAY['s7']");
+        let read =
+            lines(&mut client, &format!("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) {sql}")).join("\n");
+        let scans = read.lines().filter_map(|line| line.split_once("Index Scan")?.1.split_once("rows="));
+        // A later server prints fractions.
+        let rows = scans.map(|(_, rows)| rows.split(' ').next().unwrap().parse::<f64>().unwrap() as usize);
+        let rows: Vec<_> = rows.collect();
+        // In an incremental sort, one or two more tell that a group is over.
+        assert!(rows.len() == 2 && rows.iter().all(|rows| (16..=18).contains(rows)), "{read}");
+    }
+}
+
 /// It did so on a server that had no statistics yet, at every step.
 #[test]
 fn a_prune_does_not_read_the_whole_session_to_delete_a_part_of_it() {

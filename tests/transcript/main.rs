@@ -11,6 +11,7 @@ mod compact;
 mod fixtures;
 mod pairing;
 mod serialized;
+mod summary;
 mod turns;
 mod updates;
 

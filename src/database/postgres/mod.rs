@@ -12,6 +12,7 @@ mod check;
 mod connection;
 mod copying;
 mod embedded;
+mod ends;
 mod heads;
 #[cfg(feature = "postgres")]
 mod holding;
@@ -48,6 +49,7 @@ use super::kinds::JsonText;
 use super::link::Link;
 use super::queries::{self, DeleteEvents, EventById, SessionOfEvent, statements_in_common};
 use super::rows::{EventRow, SessionRow};
+use super::session_ends::SessionEnds;
 use super::statement::{Dialect, postgres_statement};
 use super::survey::PrunedSession;
 use super::{Database, Deleted, Lock};
@@ -137,6 +139,10 @@ macro_rules! database {
 
             async fn events(&mut self, listing: &Listing<'_, EventFilter>) -> Result<ListPage<SessionEvent>> {
                 listing::list(self, listing).await
+            }
+
+            async fn session_ends(&mut self, ids: &[&str]) -> Result<Vec<SessionEnds>> {
+                ends::session_ends(self, ids).await
             }
 
             async fn as_kept(&mut self, payload: &Json) -> Result<Json> {
@@ -263,6 +269,10 @@ macro_rules! database {
 
             async fn session_stats(&mut self) -> Result<Vec<SessionStats>> {
                 statistics::session_stats(self).await
+            }
+
+            async fn stats_of_session(&mut self, session_id: &str) -> Result<SessionStats> {
+                statistics::stats_of_session(self, session_id).await
             }
 
             async fn check(&mut self) -> Result<CheckReport> {

@@ -11,6 +11,7 @@ mod connection;
 mod copying;
 pub(crate) mod disk;
 pub(crate) mod embedded;
+mod ends;
 mod event_statements;
 mod exact;
 #[cfg(feature = "diesel-async")]
@@ -51,6 +52,7 @@ use super::columns::{Column, RowName, StoredText, Whole};
 use super::link::{Link, blocking_link};
 use super::queries::{self, DeleteEvents, EventById, SessionOfEvent, statements_in_common};
 use super::rows::{EventRow, SessionRow};
+use super::session_ends::SessionEnds;
 use super::statement::{Dialect, sqlite_statement};
 use super::survey::PrunedSession;
 use super::{Database, Deleted, Lock, ready};
@@ -117,6 +119,10 @@ impl Database for SqliteConnection {
 
     async fn events(&mut self, listing: &Listing<'_, EventFilter>) -> Result<ListPage<SessionEvent>> {
         paging::list(self, listing)
+    }
+
+    async fn session_ends(&mut self, ids: &[&str]) -> Result<Vec<SessionEnds>> {
+        ends::session_ends(self, ids)
     }
 
     async fn as_kept(&mut self, payload: &Json) -> Result<Json> {
@@ -242,6 +248,10 @@ impl Database for SqliteConnection {
 
     async fn session_stats(&mut self) -> Result<Vec<SessionStats>> {
         statistics::session_stats(self)
+    }
+
+    async fn stats_of_session(&mut self, session_id: &str) -> Result<SessionStats> {
+        statistics::stats_of_session(self, session_id)
     }
 
     async fn check(&mut self) -> Result<CheckReport> {

@@ -80,6 +80,7 @@ fn every_future_is_send() {
         fn is_send<T: Send>(_: T) {}
         is_send(conn.get_session("one"));
         is_send(conn.list_sessions(&ListSessionsRequest::new()));
+        is_send(conn.list_session_summaries(&ListSessionsRequest::new()));
         is_send(conn.update_session(&session("one")));
         is_send(conn.get_event("a"));
         is_send(conn.list_events(&ListEventsRequest::new("one")));
@@ -96,6 +97,7 @@ fn every_future_is_send() {
         is_send(conn.prune(&PruneRequest::new()));
         is_send(conn.stats());
         is_send(conn.session_stats());
+        is_send(conn.get_session_stats("one"));
         is_send(conn.check());
         is_send(conn.events(ListEventsRequest::new("one")).next());
         is_send(conn.sessions(ListSessionsRequest::new()).next());

@@ -10,7 +10,7 @@ use crate::database::postgres::pg_link::PgLink;
 use crate::database::postgres::transaction;
 use crate::database::pruning::Rule;
 use crate::database::statement::Dialect;
-use crate::database::survey::{LastActivity, PrunedSession, SessionSummary, Survey, Weight};
+use crate::database::survey::{LastActivity, PrunedSession, Survey, SurveyedSession, Weight};
 use crate::error::Result;
 use crate::model::retention::PruneRequest;
 
@@ -66,7 +66,7 @@ pub(in crate::database::postgres) async fn survey<C: PgLink>(
         let mut survey = Survey::new(request);
         for FoundSession { id: session_id, has_record, is_doomed, events, orphans } in found {
             let (events, orphans) = (events as u64, orphans as u64);
-            survey.add(SessionSummary { session_id, has_record, is_doomed, events, orphans });
+            survey.add(SurveyedSession { session_id, has_record, is_doomed, events, orphans });
         }
         let &PruneRequest { orphans_before, max_events_per_session, .. } = request;
         let weights = match request.max_total_bytes {

@@ -14,7 +14,7 @@ use crate::database::pruning::Rule;
 use crate::database::sqlite::transaction;
 use crate::database::sqlite::utf8_bytes::Utf8Bytes;
 use crate::database::statement::{Dialect, sqlite_statement};
-use crate::database::survey::{LastActivity, PrunedSession, SessionSummary, Survey, Weight};
+use crate::database::survey::{LastActivity, PrunedSession, Survey, SurveyedSession, Weight};
 use crate::error::Result;
 use crate::model::retention::PruneRequest;
 
@@ -61,7 +61,7 @@ pub(in crate::database::sqlite) fn survey(
             let FoundSession { id, has_record, is_doomed, events, orphans } = session?;
             let Some(StoredText(session_id)) = id.ok() else { continue };
             let (events, orphans, is_doomed) = (events as u64, orphans as u64, is_doomed == Some(true));
-            survey.add(SessionSummary { session_id, has_record, is_doomed, events, orphans });
+            survey.add(SurveyedSession { session_id, has_record, is_doomed, events, orphans });
         }
         let weights = if request.max_total_bytes.is_some() { weights(conn, request)? } else { Vec::new() };
         let mut found = survey.finish(weights);
