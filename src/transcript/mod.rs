@@ -99,6 +99,8 @@ mod envelope;
 mod json_node;
 mod lossy_text;
 mod peer_request;
+#[cfg(feature = "render")]
+pub mod render;
 mod reported;
 mod session_update;
 mod tool_call;

@@ -10,6 +10,8 @@ mod chunks;
 mod compact;
 mod fixtures;
 mod pairing;
+#[cfg(feature = "html")]
+mod rendered;
 mod serialized;
 mod turns;
 mod updates;
