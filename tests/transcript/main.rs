@@ -8,7 +8,13 @@ mod common;
 mod anything;
 mod chunks;
 mod compact;
+#[cfg(feature = "html")]
+mod everything;
 mod fixtures;
+#[cfg(feature = "html")]
+mod hostile;
+#[cfg(feature = "html")]
+mod pages;
 mod pairing;
 #[cfg(feature = "html")]
 mod rendered;

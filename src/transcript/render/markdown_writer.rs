@@ -326,7 +326,7 @@ impl MarkdownWriter {
             let is_begin = self.begin == LineBegin::Nothing;
             let is_word = |sign: Option<char>| sign.is_some_and(char::is_alphanumeric);
             let escape = match sign {
-                '\\' | '`' | '*' | '[' | ']' | '<' => true,
+                '\\' | '`' | '*' | '[' | ']' | '<' | '$' => true,
                 '_' => !(is_word(former) && is_word(next)),
                 '&' => next.is_none_or(|next| next == '#' || next.is_ascii_alphanumeric()),
                 // Before a link, which may be what follows.
