@@ -6,6 +6,8 @@
 mod common;
 
 mod anything;
+#[cfg(all(unix, feature = "html"))]
+mod browser;
 mod chunks;
 mod compact;
 #[cfg(feature = "html")]
@@ -19,6 +21,8 @@ mod pairing;
 #[cfg(feature = "html")]
 mod rendered;
 mod serialized;
+#[cfg(all(unix, feature = "html"))]
+mod showcase;
 mod turns;
 mod updates;
 
