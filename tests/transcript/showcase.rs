@@ -92,6 +92,7 @@ fn events() -> Vec<(i64, Said)> {
         (0, client(json!({"id": 0, "method": "session/new", "params": {"cwd": "/home/ada/calendar", "mcpServers": []}}).to_string())),
         (1, agent(json!({"id": 0, "result": {"sessionId": "s", "modes": {"currentModeId": "code"}}}).to_string())),
         (30, prompt(1, "Three tests in `tests/dates.rs` fail on my machine but not in CI. Please find out why and mend it 🙏")),
+        (0, update(json!({"sessionUpdate": "session_info_update", "title": "Mend dates without a zone"}))),
         (4, said("agent_thought_chunk", "They pass in CI, which runs in UTC. The tests that fail are about dates without a time, so I suspect a time zone. Let me look at the code first.")),
         (1, steps(["in_progress", "pending", "pending"])),
         (2, update(json!({"sessionUpdate": "tool_call", "toolCallId": "c1", "title": "Search for parse_date", "kind": "search", "status": "completed",

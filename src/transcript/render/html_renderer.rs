@@ -48,7 +48,7 @@ const SCRIPT: &str = include_str!("page.js");
 
 /// What the page may do, with the SHA-256 of both. The tests say what they are.
 const POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-jCwpQyuEkytHO0S3bF/g9Kl4S7uJOGvROg2mQIUZyAM='; \
+    style-src 'sha256-R5fiGo9xp3kDatMRAB6BwNCJU2R5pIzWY27L/uyzEGo='; \
     script-src 'sha256-t9dcszljEIuYGoqSkLCIdOwN1fldBBS+QTeTvrqCHfw='; \
     base-uri 'none'; form-action 'none'";
 
@@ -133,7 +133,8 @@ impl TranscriptRenderer for HtmlRenderer {
                 (when(frame.begin))
             }
         };
-        writeln!(out, "<section class=\"turn\" id=\"{anchor}\" aria-labelledby=\"{heading}\">{}", title.0)?;
+        let class = if frame.is_prompted { "turn" } else { "turn outside" };
+        writeln!(out, "<section class=\"{class}\" id=\"{anchor}\" aria-labelledby=\"{heading}\">{}", title.0)?;
         for part in self.options.parts(turn) {
             out.write_all(part_html(&part).0.as_bytes())?;
             out.write_all(b"\n")?;
@@ -246,8 +247,12 @@ fn block_html(block: &PartBlock, headings: usize) -> Markup {
         PartBlock::Diff { path, diff } => diff_html(path, diff),
         PartBlock::Steps(steps) => html! {
             ul.steps {
-                @for (mark, text) in steps {
-                    li dir="auto" { span class={ "mark " (class(*mark)) } { (sign(*mark)) } (text) }
+                @for step in steps {
+                    li dir="auto" {
+                        span class={ "mark " (class(step.mark)) } { (sign(step.mark)) }
+                        (step.text)
+                        @if let Some(notes) = &step.notes { " " span.quiet { "(" (notes) ")" } }
+                    }
                 }
             }
         },

@@ -26,7 +26,7 @@ pub(super) fn markdown_html(text: &str, top: usize) -> Markup {
         Event::End(TagEnd::Link) => Some(Event::Html("</a>".into())),
         // Alignments would be inline styles, which the policy forbids.
         Event::Start(Tag::Table(_)) => Some(Event::Start(Tag::Table(Vec::new()))),
-        Event::TaskListMarker(done) => Some(Event::Text(if done { "☑ " } else { "☐ " }.into())),
+        Event::TaskListMarker(done) => Some(Event::Html(task(done).into())),
         other => Some(other),
     });
     let mut html = String::with_capacity(text.len() * 3 / 2);
@@ -47,6 +47,11 @@ pub(super) fn code_figure(name: Option<&str>, language: Option<&str>, code: &str
             pre dir="auto" { code { (code) } }
         }
     }
+}
+
+/// A box as text: one to click would have to do something.
+fn task(done: bool) -> &'static str {
+    if done { "<span class=\"task\">☑</span> " } else { "<span class=\"task\">☐</span> " }
 }
 
 /// The beginning of a link that tells nobody where it was followed.

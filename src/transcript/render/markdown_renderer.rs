@@ -116,8 +116,8 @@ fn push_blocks(text: &mut String, blocks: &[PartBlock]) {
                 push_code(text, "diff", &lines.join("\n"));
             }
             PartBlock::Steps(steps) => {
-                for (mark, step) in steps {
-                    text.push_str(&format!("- {} {}\n", mark.sign(), escaped(step)));
+                for step in steps {
+                    text.push_str(&format!("- {} {}\n", step.mark.sign(), escaped(&step.line())));
                 }
             }
         }

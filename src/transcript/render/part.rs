@@ -19,6 +19,8 @@ pub(super) enum Fact {
 /// A turn but for its parts.
 pub(super) struct TurnFrame {
     pub(super) title: String,
+    /// Whether it has a prompt.
+    pub(super) is_prompted: bool,
     pub(super) begin: DateTime<Utc>,
     pub(super) end: Option<TurnEnd>,
 }
@@ -122,6 +124,21 @@ pub(super) enum PartBlock {
         path: String,
         diff: FileDiff,
     },
-    /// Things in a list, each with a mark.
-    Steps(Vec<(PartMark, String)>),
+    Steps(Vec<PartStep>),
+}
+
+/// One thing of a list.
+pub(super) struct PartStep {
+    pub(super) mark: PartMark,
+    pub(super) text: String,
+    /// A few words about it.
+    pub(super) notes: Option<String>,
+}
+
+impl PartStep {
+    /// The step in a line.
+    pub(super) fn line(&self) -> String {
+        let notes = self.notes.as_ref().map(|notes| format!(" ({notes})")).unwrap_or_default();
+        format!("{}{notes}", self.text)
+    }
 }

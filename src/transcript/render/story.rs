@@ -3,7 +3,7 @@
 use super::agent_markdown::language;
 use super::diff_lines::FileDiff;
 use super::json_layout::laid_out;
-use super::part::{Fact, Opening, PartBlock, PartMark, Role, TurnEnd, TurnFrame, TurnPart};
+use super::part::{Fact, Opening, PartBlock, PartMark, PartStep, Role, TurnEnd, TurnFrame, TurnPart};
 use super::render_options::RenderOptions;
 use super::renderer::TranscriptHead;
 use super::visible::{visible, visible_line};
@@ -43,7 +43,8 @@ impl RenderOptions {
             (None, Some(_)) => "Turn".to_owned(),
             (None, None) => "Outside of a turn".to_owned(),
         };
-        TurnFrame { title, begin: turn.first_time, end: turn.outcome.as_ref().map(|outcome| self.end(turn, outcome)) }
+        let end = turn.outcome.as_ref().map(|outcome| self.end(turn, outcome));
+        TurnFrame { title, is_prompted: turn.prompt.is_some(), begin: turn.first_time, end }
     }
 
     /// The parts of a turn, one after the other.
@@ -82,7 +83,10 @@ impl RenderOptions {
                 (PartMark::Unknown, "Ended".to_owned())
             }
         };
-        if turn.cancelled {
+        let says_so = matches!(outcome, TurnOutcome::Stopped { reason } if reason == "cancelled");
+        if turn.cancelled && says_so {
+            text.push_str(" by the client");
+        } else if turn.cancelled {
             text.push_str(", cancelled by the client");
         }
         text.extend(duration(turn).map(|spent| format!(", after {spent}")));
@@ -262,9 +266,9 @@ impl RenderOptions {
             let priority = entry.priority.as_deref().filter(|priority| *priority != "medium");
             let notes: Vec<_> =
                 entry.status.as_deref().into_iter().chain(priority).map(|note| self.line(note)).collect();
-            let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
             let mark = entry.status.as_deref().map_or(PartMark::Unknown, PartMark::of);
-            (mark, self.line(&entry.content) + &notes)
+            let notes = (!notes.is_empty()).then(|| notes.join(", "));
+            PartStep { mark, text: self.line(&entry.content), notes }
         };
         let mut blocks = Vec::new();
         if !entries.is_empty() {
@@ -277,10 +281,11 @@ impl RenderOptions {
     fn commands(&self, commands: &[AvailableCommand]) -> Told {
         let command = |command: &AvailableCommand| {
             let about = command.description.as_ref().map(|about| format!(": {}", self.line(about)));
-            let input = command.input.as_ref().map(|input| format!(" {}", visible_line(&self.json(input))));
-            format!("/{}{}{}", self.line(&command.name), about.unwrap_or_default(), input.unwrap_or_default())
+            let input = command.input.as_ref().map(|input| visible_line(&self.json(input)));
+            let text = format!("/{}{}", self.line(&command.name), about.unwrap_or_default());
+            PartStep { mark: PartMark::Unknown, text, notes: input }
         };
-        let steps = commands.iter().map(|offered| (PartMark::Unknown, command(offered))).collect();
+        let steps = commands.iter().map(command).collect();
         (Role::Message("Commands"), Some("offered from now on".to_owned()), None, vec![PartBlock::Steps(steps)])
     }
 
@@ -294,8 +299,8 @@ impl RenderOptions {
         };
         let steps = permission.options.iter().map(|option| {
             let mark = if Some(&option.option_id) == chosen { PartMark::Done } else { PartMark::Waiting };
-            let kind = option.kind.as_ref().map(|kind| format!(" ({})", self.line(kind))).unwrap_or_default();
-            (mark, self.line(option.name.as_deref().unwrap_or(&option.option_id)) + &kind)
+            let text = self.line(option.name.as_deref().unwrap_or(&option.option_id));
+            PartStep { mark, text, notes: option.kind.as_ref().map(|kind| self.line(kind)) }
         });
         blocks.push(PartBlock::Steps(steps.collect()));
         let state = match &permission.outcome {

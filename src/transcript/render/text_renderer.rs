@@ -165,7 +165,7 @@ impl TextLines {
                 }
             }
             PartBlock::Steps(steps) => {
-                steps.iter().for_each(|(mark, text)| self.prose(2, look, &format!("{} {text}", mark.sign())));
+                steps.iter().for_each(|step| self.prose(2, look, &format!("{} {}", step.mark.sign(), step.line())));
             }
         }
     }
