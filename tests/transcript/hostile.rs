@@ -136,7 +136,7 @@ fn what_the_hook_says_is_no_less_hostile() {
 }
 
 /// Texts in which Markdown, HTML and control characters meet in any order.
-fn any_text() -> impl Strategy<Value = String> {
+pub fn any_text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         6 => prop::sample::select(vec![
             "#", " ", "\n", "\n\n", "*", "**", "_", "`", "```", "~~~", "<", ">", "<b>", "</b>", "<script>", "</script>", "<!--", "-->",

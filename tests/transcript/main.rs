@@ -20,6 +20,8 @@ mod pages;
 mod pairing;
 #[cfg(feature = "html")]
 mod rendered;
+#[cfg(feature = "html")]
+mod renderers;
 mod serialized;
 #[cfg(all(unix, feature = "html"))]
 mod showcase;

@@ -48,7 +48,7 @@ const SCRIPT: &str = include_str!("page.js");
 
 /// What the page may do, with the SHA-256 of both. The tests say what they are.
 const POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-R5fiGo9xp3kDatMRAB6BwNCJU2R5pIzWY27L/uyzEGo='; \
+    style-src 'sha256-q6yjivJeYXZPYR4xNNg4fe5AbKEy175lQD6nwCxWNH4='; \
     script-src 'sha256-t9dcszljEIuYGoqSkLCIdOwN1fldBBS+QTeTvrqCHfw='; \
     base-uri 'none'; form-action 'none'";
 
@@ -58,6 +58,9 @@ const IN_DETAILS: usize = 3;
 
 /// How many characters of a thought are shown while it is folded.
 const PREVIEW: usize = 120;
+
+/// How many parts of a long turn a browser lays out together. It skips those that are out of sight.
+const STRETCH: usize = 100;
 
 impl HtmlRenderer {
     /// A renderer with these options, for one page.
@@ -135,9 +138,18 @@ impl TranscriptRenderer for HtmlRenderer {
         };
         let class = if frame.is_prompted { "turn" } else { "turn outside" };
         writeln!(out, "<section class=\"{class}\" id=\"{anchor}\" aria-labelledby=\"{heading}\">{}", title.0)?;
-        for part in self.options.parts(turn) {
+        let mut is_open = false;
+        for (place, part) in self.options.parts(turn).enumerate() {
+            if place > 0 && place % STRETCH == 0 {
+                out.write_all(if is_open { b"</div>\n" } else { b"" })?;
+                out.write_all(b"<div class=\"stretch\">\n")?;
+                is_open = true;
+            }
             out.write_all(part_html(&part).0.as_bytes())?;
             out.write_all(b"\n")?;
+        }
+        if is_open {
+            out.write_all(b"</div>\n")?;
         }
         if let Some(end) = &frame.end {
             let end = html! {
