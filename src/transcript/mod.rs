@@ -61,6 +61,9 @@
 //! # Ok::<(), agent_session_store::Error>(())
 //! ```
 //!
+//! The module `render` (features `render` and `html`) makes text, Markdown and pages of it:
+//! [the guide](crate::guide::transcripts).
+//!
 //! [`take_finished`](Transcript::take_finished) also keeps memory small where sessions are long.
 //!
 //! # What is understood
