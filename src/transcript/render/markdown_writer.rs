@@ -387,6 +387,9 @@ fn is_entity(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use pulldown_cmark::Parser;
+
     use super::*;
 
     #[test]
@@ -431,5 +434,32 @@ mod tests {
         assert_eq!(code_span("a`b"), "``a`b``");
         assert_eq!(code_span("`"), "`` ` ``");
         assert_eq!(fence("a ```` b"), "`````");
+    }
+
+    /// What a reader reads: all text, without white space, and without the signs of emphasis, which some places cannot have.
+    fn read<'t>(events: impl Iterator<Item = Event<'t>>) -> String {
+        let texts = events.filter_map(|event| match event {
+            Event::Text(text) | Event::Code(text) => Some(text.into_string()),
+            Event::TaskListMarker(done) => Some(if done { "[x]".to_owned() } else { "[ ]".to_owned() }),
+            _ => None,
+        });
+        texts
+            .flat_map(|text| text.chars().collect::<Vec<_>>())
+            .filter(|sign| !sign.is_whitespace() && *sign != '*')
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost(pieces in prop::collection::vec(prop::sample::select(vec![
+            "#", " ", "\n", "\n\n", "*", "**", "_", "`", "```", "~~~", "<", ">", "<b>", "</b>", "<div>\n", "<!--", "[", "]", "(", ")", "](",
+            "[a]: b\n", "![", "http://a", "&", "&#10;", "&#32;", "&lt;", "|", "- ", "1. ", "7) ", "    ", "> ", "\\", "---\n", "===\n", "+ ",
+            "!", "~", "$", "[x] ", ":", "a", "1", "é",
+        ]), 0..24)) {
+            let text = pieces.concat();
+            let written = rewritten(&text, 4);
+            let wanted = read(safe_events(&text, Options::ENABLE_TASKLISTS, 4));
+            prop_assert_eq!(read(Parser::new_ext(&written, Options::ENABLE_TASKLISTS)), wanted, "{:?} became {:?}", text, written);
+        }
     }
 }

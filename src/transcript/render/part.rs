@@ -20,6 +20,7 @@ pub(super) enum Fact {
 pub(super) struct TurnFrame {
     pub(super) title: String,
     /// Whether it has a prompt.
+    #[cfg_attr(not(feature = "html"), expect(dead_code, reason = "only a page shows it"))]
     pub(super) is_prompted: bool,
     pub(super) begin: DateTime<Utc>,
     pub(super) end: Option<TurnEnd>,
@@ -39,6 +40,7 @@ pub(super) struct TurnPart {
     /// One line.
     pub(super) title: Option<String>,
     pub(super) state: Option<(PartMark, String)>,
+    #[cfg_attr(not(feature = "html"), expect(dead_code, reason = "only a page shows it"))]
     pub(super) time: DateTime<Utc>,
     pub(super) blocks: Vec<PartBlock>,
 }
