@@ -7,6 +7,7 @@
 //! | [`diesel_async`] | the verbs on connections of diesel-async, and what happens to dropped futures |
 //! | [`beyond`] | appending, filters, deleting, forking, summaries, backups, checks, the write-ahead log |
 //! | [`following`] | following sessions live, and waiting for changes |
+//! | [`transcripts`] | the turns of a session, as data, text, Markdown and HTML; redaction, and what is safe |
 //! | [`retention`] | pruning by age, activity and size, archives, and returning space |
 //! | [`postgres`] | the same on a server, and what is different there |
 //! | [`scale`] | after one server: tenants, partitions, connection pools, replicas |
@@ -42,6 +43,7 @@ macro_rules! links {
 [scale.md]: crate::guide::scale
 [scale.md#connection-pools-in-front]: crate::guide::scale#connection-pools-in-front
 [store.md]: crate::guide::store
+[transcripts.md]: crate::guide::transcripts
 "
     };
 }
@@ -69,6 +71,10 @@ pub mod beyond {}
 #[doc = links!()]
 #[doc = include_str!("../docs/following.md")]
 pub mod following {}
+
+#[doc = links!()]
+#[doc = include_str!("../docs/transcripts.md")]
+pub mod transcripts {}
 
 #[doc = links!()]
 #[doc = include_str!("../docs/retention.md")]

@@ -39,6 +39,7 @@
 //! - `async` adds `AsyncSessionStore`: the verbs as `async fn`, on any runtime.
 //! - `diesel-async` adds `AsyncSessionPersistDriver`: the verbs on connections of diesel-async, `AsyncPgConnection` and
 //!   `SyncConnectionWrapper<SqliteConnection>`. It does not need libpq.
+//! - `render` turns [transcripts](transcript) into plain text and Markdown, `html` also into pages for browsers.
 //! - `zstd` compresses archives, and decompresses imports, whose file's name ends in `.zst`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

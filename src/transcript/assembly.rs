@@ -28,9 +28,12 @@ pub struct Transcript {
     /// How many prompts there were, if all were seen.
     #[serde(skip)]
     prompts: Option<u64>,
-    /// The requests that have no response yet.
+    /// The requests that have no response yet: all of the turns at hand, and [some](Self::forget_requests) of those taken.
     #[serde(skip)]
     pending: HashMap<RequestKey, PendingRequest>,
+    /// How many requests there were.
+    #[serde(skip)]
+    requests: u64,
     /// Where each tool call is, the last one of each id.
     #[serde(skip)]
     pub(super) tool_calls: HashMap<String, EntryPlace>,
@@ -48,6 +51,8 @@ pub(super) struct EntryPlace {
 #[derive(Clone, Debug)]
 struct PendingRequest {
     method: String,
+    /// How many requests there were before it.
+    order: u64,
     turn: usize,
     /// `None` if it is the turn's prompt.
     entry: Option<usize>,
@@ -68,6 +73,17 @@ pub(super) struct OpenMessage {
     pub(super) entry: usize,
     /// The high half of a surrogate pair that its text ends with.
     pub(super) half: Option<u16>,
+}
+
+/// How many requests of taken turns are remembered, for responses that come late.
+const REMEMBERED_REQUESTS: usize = 1024;
+
+/// How long the id and the method of such a request may be together.
+const REMEMBERED_BYTES: usize = 256;
+
+/// Whether a status of OpenCode is that it has nothing to do.
+fn says_idle(params: JsonNode<'_>) -> bool {
+    params.member("status").and_then(JsonNode::string).as_deref() == Some("idle")
 }
 
 impl Transcript {
@@ -115,6 +131,14 @@ impl Transcript {
                     turn.cancelled |= turn.is_running();
                 }
             }
+            (Envelope::Notification { method, params: Some(params) }, Sender::Agent)
+                if method == "_sandboxagent/opencode/status" && says_idle(params) =>
+            {
+                self.add(event, EntryKind::Notification { sender: Sender::Agent, method, params: Some(params.json()) });
+                if let Some(turn) = self.turns.last_mut().filter(|turn| turn.is_running()) {
+                    turn.outcome = Some(TurnOutcome::Idle);
+                }
+            }
             (Envelope::Notification { method, params }, sender) => {
                 self.add(event, EntryKind::Notification { sender, method, params: params.map(JsonNode::json) });
             }
@@ -124,7 +148,7 @@ impl Transcript {
         }
     }
 
-    /// The turns so far that were not taken. The last one goes on, unless its prompt was answered.
+    /// The turns so far that were not taken. The last one goes on, unless its prompt was answered or the agent is idle.
     ///
     /// ```
     /// use agent_session_store::transcript::Transcript;
@@ -149,11 +173,12 @@ impl Transcript {
     }
 
     /// Removes the turns that are over and returns them, for sessions that are too long for memory: those that another
-    /// turn followed, and the last one if its prompt was answered. What is left is a turn at most, and the ids of
-    /// requests that have no response.
+    /// turn followed, and the last one if its prompt was answered or the agent is idle. What is left is a turn at most, and
+    /// the ids and methods of the last 1,024 requests that have no response, unless these are longer than 256 bytes.
     ///
     /// What comes late for a turn that was taken (an update of a tool call, a response) becomes an entry of its own in the
-    /// current turn: a tool call that has not [begun](super::ToolCall::begun), a [`Response`](EntryKind::Response).
+    /// current turn: a tool call that has not [begun](super::ToolCall::begun), a [`Response`](EntryKind::Response). It
+    /// names the method of its request if that is one of those 1,024.
     ///
     /// ```
     /// use agent_session_store::transcript::Transcript;
@@ -171,14 +196,29 @@ impl Transcript {
     /// # Ok::<(), agent_session_store::Error>(())
     /// ```
     pub fn take_finished(&mut self) -> Vec<Turn> {
-        let current = self.turns.last().is_some_and(|turn| !turn.is_answered());
+        let current = self.turns.last().is_some_and(|turn| !turn.is_over());
         let over = self.turns.len() - usize::from(current);
         if over == 0 {
             return Vec::new();
         }
         self.taken += over;
         self.tool_calls.retain(|_, place| place.turn >= self.taken);
+        self.forget_requests();
         self.turns.drain(..over).collect()
+    }
+
+    /// Bounds what is remembered of requests whose turns were taken: most of them will never be answered.
+    fn forget_requests(&mut self) {
+        let taken = self.taken;
+        self.pending
+            .retain(|key, request| request.turn >= taken || key.len() + request.method.len() <= REMEMBERED_BYTES);
+        let mut old: Vec<u64> =
+            self.pending.values().filter(|request| request.turn < taken).map(|request| request.order).collect();
+        if let Some(too_many) = old.len().checked_sub(REMEMBERED_REQUESTS).filter(|too_many| *too_many > 0) {
+            let (_, first, _) = old.select_nth_unstable(too_many);
+            let first = *first;
+            self.pending.retain(|_, request| request.turn >= taken || request.order >= first);
+        }
     }
 
     fn push_request(&mut self, event: &SessionEvent, id: JsonNode<'_>, method: String, params: Option<JsonNode<'_>>) {
@@ -205,7 +245,9 @@ impl Transcript {
             Some(self.add(event, kind).entry)
         };
         let turn = self.taken + self.turns.len() - 1;
-        self.pending.insert(RequestKey::new(sender, id), PendingRequest { method, turn, entry });
+        let order = self.requests;
+        self.requests += 1;
+        self.pending.insert(RequestKey::new(sender, id), PendingRequest { method, order, turn, entry });
     }
 
     fn begin_turn(&mut self, event: &SessionEvent, params: Option<JsonNode<'_>>) {
@@ -283,10 +325,10 @@ impl Transcript {
         EntryPlace { turn, entry }
     }
 
-    /// Sees to it that there is a current turn: after the response to a prompt, one without a prompt begins. Returns the
-    /// place of the turn.
+    /// Sees to it that there is a current turn: after one that is over, one without a prompt begins. Returns the place of the
+    /// turn.
     pub(super) fn go_on(&mut self, event: &SessionEvent) -> usize {
-        if self.turns.last().is_none_or(Turn::is_answered) {
+        if self.turns.last().is_none_or(Turn::is_over) {
             self.open(Turn::new(event));
         }
         self.taken + self.turns.len() - 1

@@ -57,6 +57,11 @@ impl RequestKey {
         };
         Self(asked_by, spelled)
     }
+
+    /// The id's length in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.1.len()
+    }
 }
 
 pub(super) fn other_side(sender: Sender) -> Sender {

@@ -131,7 +131,7 @@ fn end_of_value(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-fn end_of_string(bytes: &[u8], begin: usize) -> usize {
+pub(super) fn end_of_string(bytes: &[u8], begin: usize) -> usize {
     let mut at = begin + 1;
     while let Some(byte) = bytes.get(at) {
         match byte {

@@ -61,6 +61,9 @@
 //! # Ok::<(), agent_session_store::Error>(())
 //! ```
 //!
+//! The module `render` (features `render` and `html`) makes text, Markdown and pages of it:
+//! [the guide](crate::guide::transcripts).
+//!
 //! [`take_finished`](Transcript::take_finished) also keeps memory small where sessions are long.
 //!
 //! # What is understood
@@ -99,6 +102,8 @@ mod envelope;
 mod json_node;
 mod lossy_text;
 mod peer_request;
+#[cfg(feature = "render")]
+pub mod render;
 mod reported;
 mod session_update;
 pub(crate) mod summary;

@@ -44,7 +44,7 @@ pub struct Turn {
     pub usage: Option<TokenUsage>,
 }
 
-/// How a turn ended. In JSON, `state` says which: `running`, `unanswered`, `stopped`, `failed` or `answered`.
+/// How a turn ended. In JSON, `state` says which: `running`, `unanswered`, `idle`, `stopped`, `failed` or `answered`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "state", rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[non_exhaustive]
@@ -53,6 +53,9 @@ pub enum TurnOutcome {
     Running,
     /// Another prompt followed before there was a response. There may still be one.
     Unanswered,
+    /// The agent said that it has nothing to do any more, and did not answer: so the messages of OpenCode end
+    /// (`_sandboxagent/opencode/status`). If there is a response after all, it says how the turn ended.
+    Idle,
     /// The agent stopped.
     Stopped {
         /// `end_turn`, `max_tokens`, `max_turn_requests`, `refusal`, `cancelled`, or another word.
@@ -114,8 +117,9 @@ impl Turn {
         self.outcome == Some(TurnOutcome::Running)
     }
 
-    pub(super) fn is_answered(&self) -> bool {
-        self.answer_index.is_some()
+    /// Whether what follows belongs to another turn.
+    pub(super) fn is_over(&self) -> bool {
+        self.answer_index.is_some() || self.outcome == Some(TurnOutcome::Idle)
     }
 
     pub(super) fn reach(&mut self, event: &SessionEvent) {

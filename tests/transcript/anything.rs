@@ -90,7 +90,7 @@ fn any_json() -> impl Strategy<Value = String> {
 }
 
 /// Messages that are mostly of the protocol's form, with anything in them.
-fn any_said() -> impl Strategy<Value = Said> {
+pub fn any_said() -> impl Strategy<Value = Said> {
     let id = prop::sample::select(vec!["1", "2", "\"1\"", "null"]);
     let update = (
         prop::sample::select(vec![

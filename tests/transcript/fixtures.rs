@@ -22,11 +22,16 @@ fn check(name: &str) {
         }
         write!(found, "session {}\n{}", session.id, compact(&transcript)).unwrap();
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/snapshots/transcript-{name}.txt"));
+    assert_snapshot(&format!("transcript-{name}.txt"), &found);
+}
+
+/// Fails if what was found is not in the file of this name in `tests/snapshots`.
+pub fn assert_snapshot(name: &str, found: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots").join(name);
     if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
-        std::fs::write(&path, &found).unwrap();
+        std::fs::write(&path, found).unwrap();
     }
-    let expected = std::fs::read_to_string(&path).unwrap().replace("\r\n", "\n");
+    let expected = std::fs::read_to_string(&path).unwrap_or_default().replace("\r\n", "\n");
     assert!(found == expected, "{} is another; what was found:\n{found}", path.display());
 }
 

@@ -6,11 +6,25 @@
 mod common;
 
 mod anything;
+#[cfg(all(unix, feature = "html"))]
+mod browser;
 mod chunks;
 mod compact;
+#[cfg(feature = "html")]
+mod everything;
 mod fixtures;
+#[cfg(feature = "html")]
+mod hostile;
+#[cfg(feature = "html")]
+mod pages;
 mod pairing;
+#[cfg(feature = "html")]
+mod rendered;
+#[cfg(feature = "html")]
+mod renderers;
 mod serialized;
+#[cfg(all(unix, feature = "html"))]
+mod showcase;
 mod summary;
 mod turns;
 mod updates;

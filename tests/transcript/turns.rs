@@ -206,3 +206,72 @@ fn what_comes_late_for_a_taken_turn_is_an_entry_of_its_own() {
     let EntryKind::ToolCall(call) = &taken.turns()[0].entries[0].kind else { panic!("no tool call") };
     assert_eq!((call.tool_call_id.as_str(), call.begun, call.status.as_deref()), ("t", false, Some("failed")));
 }
+
+fn status(status: &str) -> Said {
+    agent(format!(r#"{{"method":"_sandboxagent/opencode/status","params":{{"status":"{status}"}}}}"#))
+}
+
+#[test]
+fn an_idle_agent_has_ended_its_turn() {
+    let said = [prompt("1", "x"), status("busy"), chunk("agent_message_chunk", "a"), status("idle"), status("idle")];
+    let transcript = transcript(&said);
+    let [turn, after] = transcript.turns() else { panic!("{:#?}", transcript.turns()) };
+    assert_eq!((&turn.outcome, turn.answer_index, turn.last_index), (&Some(TurnOutcome::Idle), None, 4));
+    assert_eq!((turn.entries.len(), after.outcome.as_ref(), after.entries.len()), (3, None, 1));
+    assert_eq!(transcript.clone().take_finished().len(), 1);
+}
+
+#[test]
+fn a_busy_agent_goes_on() {
+    let transcript = transcript(&[prompt("1", "x"), status("busy"), status("idling")]);
+    assert!(transcript.turns()[0].is_running());
+    let by_the_client = (agent_session_store::Sender::Client, status("idle").1);
+    assert!(super::transcript(&[prompt("1", "x"), by_the_client]).turns()[0].is_running());
+}
+
+#[test]
+fn a_response_says_how_an_idle_agents_turn_ended() {
+    let transcript = transcript(&[prompt("1", "x"), status("idle"), stop("1")]);
+    let [turn] = transcript.turns() else { panic!("{:#?}", transcript.turns()) };
+    assert_eq!(turn.outcome, Some(TurnOutcome::Stopped { reason: "end_turn".to_owned() }));
+}
+
+/// A turn with a request that is never answered.
+fn unanswered(index: i64, id: &str) -> [Said; 3] {
+    let ask = agent(format!(r#"{{"id":"{id}","method":"fs/read_text_file"}}"#));
+    [prompt(&index.to_string(), "x"), ask, stop(&index.to_string())]
+}
+
+#[test]
+fn requests_without_a_response_do_not_pile_up() {
+    let mut transcript = Transcript::new();
+    let mut run = |turns: std::ops::Range<i64>, long: bool| {
+        for turn in turns {
+            let id = if long { "i".repeat(100_000) + &turn.to_string() } else { format!("ask {turn:06}") };
+            // All events have one index: the order in which they are pushed counts.
+            unanswered(turn, &id).iter().for_each(|said| transcript.push(&event(7, said)));
+            transcript.take_finished();
+        }
+        format!("{transcript:?}").len()
+    };
+    let full = run(0..1024, false);
+    assert!(run(1024..3000, false) < full + 10_000, "requests pile up");
+    assert!(run(3000..3020, true) < full + 10_000, "long ids are kept");
+}
+
+#[test]
+fn the_last_requests_of_taken_turns_are_remembered() {
+    let mut transcript = Transcript::new();
+    for turn in 0..1030 {
+        unanswered(turn, &format!("ask {turn}")).iter().for_each(|said| transcript.push(&event(turn, said)));
+        transcript.take_finished();
+    }
+    let mut method = |id: &str| {
+        transcript.push(&event(5000, &client(format!(r#"{{"id":"{id}","result":{{}}}}"#))));
+        let EntryKind::Response(response) = &transcript.turns()[0].entries.last().unwrap().kind else { panic!("{id}") };
+        response.method.clone()
+    };
+    assert_eq!(method("ask 1029").as_deref(), Some("fs/read_text_file"));
+    assert_eq!(method("ask 6").as_deref(), Some("fs/read_text_file"));
+    assert_eq!(method("ask 5"), None, "forgotten");
+}
