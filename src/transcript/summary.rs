@@ -141,12 +141,12 @@ pub(crate) struct Digest {
     added: i64,
     last_index: Option<i64>,
     last_activity: Option<DateTime<Utc>>,
-    opening: Opening,
+    opening: OpeningPrompt,
 }
 
 /// What the session may begin with: an event of the client that is too long to be read with the others.
 #[derive(Debug)]
-enum Opening {
+enum OpeningPrompt {
     NotSeen,
     /// The event's id.
     TooLong(String),
@@ -162,7 +162,7 @@ impl Default for Digest {
             added: 0,
             last_index: None,
             last_activity: None,
-            opening: Opening::NotSeen,
+            opening: OpeningPrompt::NotSeen,
         }
     }
 }
@@ -200,11 +200,11 @@ impl Digest {
 
     /// What the next event says is too long.
     pub(crate) fn add_too_long(&mut self, sender: Option<Sender>, id: Option<&str>) {
-        if let (Opening::NotSeen, Some(Sender::Client), Some(id)) = (&self.opening, sender, id)
+        if let (OpeningPrompt::NotSeen, Some(Sender::Client), Some(id)) = (&self.opening, sender, id)
             && self.before_the_middle.is_none()
             && self.prompt().is_none()
         {
-            self.opening = Opening::TooLong(id.to_owned());
+            self.opening = OpeningPrompt::TooLong(id.to_owned());
         }
         self.add_unreadable();
     }
@@ -218,7 +218,7 @@ impl Digest {
     /// The id of an event that was too long, but may be the prompt that is the session's title.
     pub(crate) fn opening(&self) -> Option<&str> {
         match &self.opening {
-            Opening::TooLong(id) if self.given_title().is_none() => Some(id),
+            OpeningPrompt::TooLong(id) if self.given_title().is_none() => Some(id),
             _ => None,
         }
     }
@@ -226,12 +226,12 @@ impl Digest {
     pub(crate) fn open_with(&mut self, event: &SessionEvent) {
         let mut transcript = Transcript::new();
         transcript.push(event);
-        self.opening = Opening::Read(first_prompt(&transcript));
+        self.opening = OpeningPrompt::Read(first_prompt(&transcript));
     }
 
     pub(crate) fn finish(self, session: SessionRecord) -> SessionSummary {
         let opening = match &self.opening {
-            Opening::Read(text) => text.clone(),
+            OpeningPrompt::Read(text) => text.clone(),
             _ => None,
         };
         SessionSummary {
