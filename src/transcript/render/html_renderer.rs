@@ -48,7 +48,7 @@ const SCRIPT: &str = include_str!("page.js");
 
 /// What the page may do, with the SHA-256 of both. The tests say what they are.
 const POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-q6yjivJeYXZPYR4xNNg4fe5AbKEy175lQD6nwCxWNH4='; \
+    style-src 'sha256-2ExpcCKmopV/taMaHa7LEBvLvxKbpJh8lp51kxpsGIU='; \
     script-src 'sha256-t9dcszljEIuYGoqSkLCIdOwN1fldBBS+QTeTvrqCHfw='; \
     base-uri 'none'; form-action 'none'";
 
