@@ -1,5 +1,5 @@
-//! Agents' Markdown as events that are safe to render: no HTML, no destination but those of known schemes, nothing fetched, nothing
-//! deep.
+//! Agents' Markdown as events that are safe to render: no HTML, no destination but those of known schemes, nothing
+//! fetched, nothing deep.
 
 use std::collections::VecDeque;
 
@@ -13,8 +13,8 @@ const DEEPEST: usize = 24;
 /// How many characters of a destination that nothing leads to are shown.
 const SHOWN_DESTINATION: usize = 80;
 
-/// Events in which HTML is text or code, pictures are links, links lead to `http`, `https` and `mailto` alone, and headings are
-/// `top` or lower without a gap between.
+/// Events in which HTML is text or code, pictures are links, links lead to `http`, `https` and `mailto` alone, and
+/// headings are `top` or lower without a gap between.
 pub(super) fn safe_events(text: &str, options: Options, top: usize) -> SafeMarkdown<'_> {
     SafeMarkdown {
         parser: Parser::new_ext(text, options),
@@ -215,7 +215,8 @@ fn link<'t>(dest: String) -> Tag<'t> {
     Tag::Link { link_type: LinkType::Inline, dest_url: dest.into(), title: "".into(), id: "".into() }
 }
 
-/// Whether a destination is of a scheme that is known to run nothing. What browsers skip in a scheme makes it another one here.
+/// Whether a destination is of a scheme that is known to run nothing. What browsers skip in a scheme makes it another
+/// one here.
 fn is_safe(dest: &str) -> bool {
     let begins = |scheme: &str| dest.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme));
     ["http://", "https://", "mailto:"].into_iter().any(begins)

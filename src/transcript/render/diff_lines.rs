@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use similar::{ChangeTag, TextDiff};
 
-/// From how many lines on, those at both ends that are the same left out, versions are not compared any more. Comparing takes time that
-/// grows with the square of what differs.
+/// From how many lines on, those at both ends that are the same left out, versions are not compared any more. Comparing
+/// takes time that grows with the square of what differs.
 const MOST_COMPARED: usize = 10_000;
 
 /// The lines that differ, with some around them.

@@ -15,15 +15,16 @@ use crate::transcript::turn::Turn;
 
 /// Writes one page that needs nothing else: it fetches nothing, not even what links of the session lead to.
 ///
-/// A turn is a section whose address is `#turn-3` if it is the session's third prompt, or `#turn-at-57` if it begins with the event of this
-/// index; thoughts, tool calls and messages of the protocol are folded. The page follows the reader's choice of light and
-/// dark, shows times in the reader's zone, and can be read without its script, on narrow screens and on paper.
+/// A turn is a section whose address is `#turn-3` if it is the session's third prompt, or `#turn-at-57` if it begins
+/// with the event of this index; thoughts, tool calls and messages of the protocol are folded. The page follows the
+/// reader's choice of light and dark, shows times in the reader's zone, and can be read without its script, on narrow
+/// screens and on paper.
 ///
-/// What agents write is hostile to it. Their Markdown is parsed and built anew: HTML is shown as text, links lead to `http`,
-/// `https` and `mailto` only, pictures are links, no attribute but a link's address is theirs, and characters that change the direction
-/// of text are shown as escapes. Beyond that, the page's own policy (`Content-Security-Policy`) allows one style sheet and one
-/// script, by their sums, and no other source of anything. A server that serves the page should send `X-Content-Type-Options: nosniff`
-/// and the type `text/html; charset=utf-8`.
+/// What agents write is hostile to it. Their Markdown is parsed and built anew: HTML is shown as text, links lead to
+/// `http`, `https` and `mailto` only, pictures are links, no attribute but a link's address is theirs, and characters
+/// that change the direction of text are shown as escapes. Beyond that, the page's own policy
+/// (`Content-Security-Policy`) allows one style sheet and one script, by their sums, and no other source of anything. A
+/// server that serves the page should send `X-Content-Type-Options: nosniff` and the type `text/html; charset=utf-8`.
 ///
 /// ```
 /// use agent_session_store::transcript::Transcript;
@@ -46,12 +47,6 @@ pub struct HtmlRenderer {
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// What the page may do, with the SHA-256 of both. The tests say what they are.
-const POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-q6yjivJeYXZPYR4xNNg4fe5AbKEy175lQD6nwCxWNH4='; \
-    script-src 'sha256-t9dcszljEIuYGoqSkLCIdOwN1fldBBS+QTeTvrqCHfw='; \
-    base-uri 'none'; form-action 'none'";
-
 /// The level of an agent's highest headings, below that of a message and below that of a turn.
 const IN_ARTICLE: usize = 4;
 const IN_DETAILS: usize = 3;
@@ -63,6 +58,21 @@ const PREVIEW: usize = 120;
 const STRETCH: usize = 100;
 
 impl HtmlRenderer {
+    /// What the page may do, with the SHA-256 of its style sheet and its script. It is in the page; a server may also
+    /// send it, as the header `Content-Security-Policy`, for instance with `; frame-ancestors 'none'`, which counts in
+    /// a header alone.
+    ///
+    /// ```
+    /// use agent_session_store::transcript::render::HtmlRenderer;
+    ///
+    /// assert!(HtmlRenderer::CONTENT_SECURITY_POLICY.starts_with("default-src 'none'; "));
+    /// ```
+    // The tests say what the sums are.
+    pub const CONTENT_SECURITY_POLICY: &'static str = "default-src 'none'; \
+    style-src 'sha256-2ExpcCKmopV/taMaHa7LEBvLvxKbpJh8lp51kxpsGIU='; \
+    script-src 'sha256-t9dcszljEIuYGoqSkLCIdOwN1fldBBS+QTeTvrqCHfw='; \
+    base-uri 'none'; form-action 'none'";
+
     /// A renderer with these options, for one page.
     ///
     /// ```
@@ -93,7 +103,7 @@ impl TranscriptRenderer for HtmlRenderer {
         let opening = self.options.opening(head);
         let head = html! {
             meta charset="utf-8";
-            meta http-equiv="Content-Security-Policy" content=(POLICY);
+            meta http-equiv="Content-Security-Policy" content=(Self::CONTENT_SECURITY_POLICY);
             meta name="viewport" content="width=device-width, initial-scale=1";
             meta name="color-scheme" content="light dark";
             meta name="referrer" content="no-referrer";

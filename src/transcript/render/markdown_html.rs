@@ -5,7 +5,8 @@ use pulldown_cmark::{CodeBlockKind, Event, Options, Tag, TagEnd, html::push_html
 
 use super::agent_markdown::safe_events;
 
-/// The HTML of safe events. Its elements are in balance, and its only attributes are classes of ours and the addresses of links.
+/// The HTML of safe events. Its elements are in balance, and its only attributes are classes of ours and the addresses
+/// of links.
 pub(super) fn markdown_html(text: &str, top: usize) -> Markup {
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
     let mut language = None;

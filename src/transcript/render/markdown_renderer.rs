@@ -11,10 +11,10 @@ use crate::transcript::turn::Turn;
 
 /// Writes CommonMark: a heading of the second level for each turn, one of the third for each entry.
 ///
-/// What agents write is Markdown too, and is written anew so that it stays in its place: headings are below those of the
-/// entries, fences are closed, definitions are applied, HTML is text or code, pictures are links, and links lead to `http`,
-/// `https` and `mailto` only. Tables stay as they are, for viewers that know them. Characters that change the direction of
-/// text are shown as escapes such as `\u{202e}`.
+/// What agents write is Markdown too, and is written anew so that it stays in its place: headings are below those of
+/// the entries, fences are closed, definitions are applied, HTML is text or code, pictures are links, and links lead to
+/// `http`, `https` and `mailto` only. Tables stay as they are, for viewers that know them. Characters that change the
+/// direction of text are shown as escapes such as `\u{202e}`.
 ///
 /// ```
 /// use agent_session_store::transcript::Transcript;

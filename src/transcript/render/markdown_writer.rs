@@ -4,8 +4,8 @@ use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Tag, TagEnd};
 
 use super::agent_markdown::safe_events;
 
-/// An agent's Markdown without HTML, definitions and open fences, with its headings below `top`. It ends with a line break, unless it
-/// is empty.
+/// An agent's Markdown without HTML, definitions and open fences, with its headings below `top`. It ends with a line
+/// break, unless it is empty.
 pub(super) fn rewritten(text: &str, top: usize) -> String {
     let mut writer = MarkdownWriter::new();
     // Tables and strikethrough are text here, which is written as it stands; what is known is CommonMark and tasks.
@@ -436,7 +436,8 @@ mod tests {
         assert_eq!(fence("a ```` b"), "`````");
     }
 
-    /// What a reader reads: all text, without white space, and without the signs of emphasis, which some places cannot have.
+    /// What a reader reads: all text, without white space, and without the signs of emphasis, which some places cannot
+    /// have.
     fn read<'t>(events: impl Iterator<Item = Event<'t>>) -> String {
         let texts = events.filter_map(|event| match event {
             Event::Text(text) | Event::Code(text) => Some(text.into_string()),

@@ -16,15 +16,15 @@
 //! # Ok::<(), agent_session_store::Error>(())
 //! ```
 //!
-//! For long sessions, and for sessions that go on, [`TextRenderer`], [`MarkdownRenderer`] and [`HtmlRenderer`] write turn by turn:
-//! [`TranscriptRenderer`] has an example.
+//! For long sessions, and for sessions that go on, [`TextRenderer`], [`MarkdownRenderer`] and [`HtmlRenderer`] write
+//! turn by turn: [`TranscriptRenderer`] has an example.
 //!
 //! # What is safe
 //!
 //! Everything in a session may be hostile, and is treated so in all formats: text does nothing but be read. Control
-//! characters (but line breaks and tabs) and characters that change the direction of text are shown as escapes; Markdown is read and
-//! written anew, so that it has no HTML, no links but to `http`, `https` and `mailto`, and no say over the document it is in;
-//! pictures and sound are named, not shown, and nothing is fetched.
+//! characters (but line breaks and tabs) and characters that change the direction of text are shown as escapes;
+//! Markdown is read and written anew, so that it has no HTML, no links but to `http`, `https` and `mailto`, and no say
+//! over the document it is in; pictures and sound are named, not shown, and nothing is fetched.
 //!
 //! A [hook](RenderOptions::redact) sees every text first, to take out what nobody should read.
 //!

@@ -52,8 +52,8 @@ impl RenderOptions {
         self
     }
 
-    /// Whether tool calls, files and terminals are rendered with their inputs, outputs and diffs (by default), or only with
-    /// their titles, files and states.
+    /// Whether tool calls, files and terminals are rendered with their inputs, outputs and diffs (by default), or only
+    /// with their titles, files and states.
     ///
     /// ```
     /// # use agent_session_store::transcript::render::RenderOptions;
@@ -80,8 +80,8 @@ impl RenderOptions {
         self
     }
 
-    /// Of how many columns a line of plain text is at most; 80 by default. A single character may need two even where there
-    /// is one. Markdown and HTML have no such limit.
+    /// Of how many columns a line of plain text is at most; 80 by default. A single character may need two even where
+    /// there is one. Markdown and HTML have no such limit.
     ///
     /// ```
     /// # use agent_session_store::transcript::render::RenderOptions;
@@ -108,10 +108,11 @@ impl RenderOptions {
         self
     }
 
-    /// A function that sees every text that came from the session before it is rendered, and returns what is rendered in its
-    /// place: messages, titles, paths, ids, kinds and states, both sides of a diff, and of JSON every string, key and
-    /// number. It sees a text whole, before it is wrapped, cut or read as Markdown, and a string of JSON without its escapes.
-    /// Times, indexes and the data of pictures and sound are not texts: the first two are rendered, the data never is.
+    /// A function that sees every text that came from the session before it is rendered, and returns what is rendered
+    /// in its place: messages, titles, paths, ids, kinds and states, both sides of a diff, and of JSON every string,
+    /// key and number. It sees a text whole, before it is wrapped, cut or read as Markdown, and a string of JSON
+    /// without its escapes. Times, indexes and the data of pictures and sound are not texts: the first two are
+    /// rendered, the data never is.
     ///
     /// ```
     /// use std::borrow::Cow;

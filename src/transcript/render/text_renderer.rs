@@ -12,8 +12,8 @@ use super::renderer::{TranscriptHead, TranscriptRenderer};
 use crate::transcript::turn::Turn;
 
 /// Writes plain text, wrapped to the [width](RenderOptions::width) by how wide characters are on a terminal, with
-/// [colours](RenderOptions::colors) or without. Agents' Markdown stands as they wrote it; diffs are unified. Characters that
-/// act on a terminal (control characters and escape sequences, changes of direction) are shown as escapes such as
+/// [colours](RenderOptions::colors) or without. Agents' Markdown stands as they wrote it; diffs are unified. Characters
+/// that act on a terminal (control characters and escape sequences, changes of direction) are shown as escapes such as
 /// `\u{1b}`.
 ///
 /// ```

@@ -8,8 +8,8 @@ use super::renderer::{TranscriptHead, TranscriptRenderer};
 use super::text_renderer::TextRenderer;
 use crate::transcript::assembly::Transcript;
 
-/// The turns at hand in one text, under the [title](Transcript::title). [`render`](super) has what takes less memory, and says more
-/// about the session.
+/// The turns at hand in one text, under the [title](Transcript::title). [`render`](super) has what takes less memory,
+/// and says more about the session.
 impl Transcript {
     /// All turns that are at hand as plain text, as [`TextRenderer`] writes it.
     ///
