@@ -68,6 +68,9 @@ impl Look {
             table.force_no_tty();
         }
         table.set_header(head.iter().map(|name| Cell::new(name).add_attribute(Attribute::Bold)));
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
         table
     }
 }

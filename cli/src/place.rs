@@ -162,7 +162,11 @@ impl Place {
             ),
             (error @ Error::Open { .. }, Self::Server { .. }) => Failure::said(
                 Exit::Unavailable,
-                format!("{}: check the URL, and that the server runs", error.to_string().trim_end()),
+                // The server's message may have several lines.
+                format!(
+                    "{}: check the URL, and that the server runs",
+                    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+                ),
             ),
             (error, _) => error.into(),
         }

@@ -1,13 +1,14 @@
 //! How far a long piece of work is, on a terminal.
 
 use std::io::{self, BufRead, Read};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use agent_session_store::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::interrupt;
-use crate::units::counted;
+use crate::units::{GLANCE, counted};
 
 const TICK: Duration = Duration::from_millis(100);
 
@@ -82,23 +83,64 @@ impl<R: Read> Read for Metered<R> {
     }
 }
 
-/// Lines that end with an error once the work is interrupted.
-pub struct Interruptible<R>(pub R);
+/// In bytes.
+const CHUNK: usize = 1 << 16;
 
-impl<R: BufRead> Read for Interruptible<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        interrupt::check_io()?;
-        self.0.read(buffer)
+/// What another thread reads, so that nobody waits for it who wants to stop: it ends with an error once the work is
+/// interrupted.
+pub struct Interruptible {
+    chunks: Receiver<io::Result<Vec<u8>>>,
+    chunk: Vec<u8>,
+    position: usize,
+}
+
+impl Interruptible {
+    pub fn new(mut reader: impl Read + Send + 'static) -> io::Result<Self> {
+        let (sender, chunks) = mpsc::sync_channel(4);
+        std::thread::Builder::new().name("reader".to_owned()).spawn(move || {
+            loop {
+                let mut chunk = vec![0; CHUNK];
+                let read = match reader.read(&mut chunk) {
+                    Ok(0) => return,
+                    Ok(length) => {
+                        chunk.truncate(length);
+                        Ok(chunk)
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => Err(error),
+                };
+                let is_over = read.is_err();
+                if sender.send(read).is_err() || is_over {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { chunks, chunk: Vec::new(), position: 0 })
     }
 }
 
-impl<R: BufRead> BufRead for Interruptible<R> {
+impl Read for Interruptible {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(buffer)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+impl BufRead for Interruptible {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         interrupt::check_io()?;
-        self.0.fill_buf()
+        while self.position == self.chunk.len() {
+            match self.chunks.recv_timeout(GLANCE) {
+                Ok(chunk) => (self.chunk, self.position) = (chunk?, 0),
+                Err(RecvTimeoutError::Timeout) => interrupt::check_io()?,
+                Err(RecvTimeoutError::Disconnected) => return Ok(&[]),
+            }
+        }
+        Ok(&self.chunk[self.position..])
     }
 
     fn consume(&mut self, bytes: usize) {
-        self.0.consume(bytes);
+        self.position += bytes;
     }
 }

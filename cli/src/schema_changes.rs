@@ -36,7 +36,9 @@ impl Schema {
     /// What has become of it, a line for each change.
     pub fn changes(&self, after: &Self) -> Vec<String> {
         let mut changes = Vec::new();
-        for (key @ (kind, name), part) in &after.0 {
+        // Tables first, then what is on them.
+        let (tables, others): (Vec<_>, Vec<_>) = after.0.iter().partition(|((kind, _), _)| kind == "table");
+        for (key @ (kind, name), part) in tables.into_iter().chain(others) {
             match self.0.get(key) {
                 None => changes.push(format!("{kind} {name}: created")),
                 // Indexes are created again with their table.

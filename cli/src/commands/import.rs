@@ -1,7 +1,7 @@
 //! `import`: what `export` wrote.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use agent_session_store::Import;
@@ -43,7 +43,7 @@ impl ImportFrom {
         let (lines, meter) = lines(self.file.as_deref())?;
         let store = place.write_or_create()?;
         let _asked = interrupt::asked_for();
-        let import = Import::new(Interruptible(lines)).progress(|done| meter.rows(done));
+        let import = Import::new(lines).progress(|done| meter.rows(done));
         let import = if self.keep_existing { import.keep_existing() } else { import };
         let done = store.import(import);
         meter.clear();
@@ -66,18 +66,19 @@ impl ImportFrom {
     }
 }
 
-fn lines(file: Option<&Path>) -> Result<(Box<dyn BufRead + Send>, Meter)> {
+fn lines(file: Option<&Path>) -> Result<(Interruptible, Meter)> {
     let Some(path) = file.filter(|file| *file != Path::new("-")) else {
-        return Ok((Box::new(BufReader::new(io::stdin())), Meter::endless()));
+        return Ok((Interruptible::new(io::stdin())?, Meter::endless()));
     };
     let cannot = |error: io::Error| Failure::from(error).when(format!("cannot read {}", path.display()));
     let file = File::open(path).map_err(cannot)?;
-    let meter = Meter::bytes(file.metadata().map_err(cannot)?.len());
+    let found = file.metadata().map_err(cannot)?;
+    let meter = if found.is_file() { Meter::bytes(found.len()) } else { Meter::endless() };
     let metered = Metered::new(file, meter.clone());
-    let reader: Box<dyn Read + Send> = if is_compressed(path) {
-        Box::new(zstd::stream::read::Decoder::new(metered).map_err(cannot)?)
+    let lines = if is_compressed(path) {
+        Interruptible::new(zstd::stream::read::Decoder::new(metered).map_err(cannot)?)
     } else {
-        Box::new(metered)
+        Interruptible::new(metered)
     };
-    Ok((Box::new(BufReader::with_capacity(1 << 16, reader)), meter))
+    Ok((lines?, meter))
 }

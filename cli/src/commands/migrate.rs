@@ -100,7 +100,7 @@ fn on_server(place: &Place) -> Result<Vec<String>> {
             store.close()?;
             Ok(Vec::new())
         }
-        Err(Error::MigrationNeeded { reason }) => Ok(vec![reason]),
+        Err(Error::MigrationNeeded { reason }) => Ok(vec![format!("the tables, because {reason}")]),
         Err(error) => Err(place.explain(error)),
     }
 }

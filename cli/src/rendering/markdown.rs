@@ -21,6 +21,9 @@ impl Rendering for Markdown {
     }
 
     fn turn(&mut self, out: &mut dyn Write, turn: &Turn) -> Result<()> {
+        if !words::is_shown(turn, self.0) {
+            return Ok(());
+        }
         writeln!(out, "\n## {}", words::name(turn))?;
         for entry in turn.prompt.iter().chain(&turn.entries) {
             let Some(said) = words::of_entry(entry, self.0) else { continue };

@@ -28,6 +28,9 @@ impl Rendering for Page {
     }
 
     fn turn(&mut self, out: &mut dyn Write, turn: &Turn) -> Result<()> {
+        if !words::is_shown(turn, self.0) {
+            return Ok(());
+        }
         let name = words::name(turn);
         writeln!(out, "<h2 id=\"event-{}\">{name}</h2>", turn.first_index)?;
         for entry in turn.prompt.iter().chain(&turn.entries) {

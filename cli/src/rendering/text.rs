@@ -83,6 +83,9 @@ impl Rendering for PlainText {
     }
 
     fn turn(&mut self, out: &mut dyn Write, turn: &Turn) -> Result<()> {
+        if !words::is_shown(turn, self.choices) {
+            return Ok(());
+        }
         self.head(out, turn)?;
         for entry in turn.prompt.iter().chain(&turn.entries) {
             self.entry(out, entry)?;
@@ -138,6 +141,9 @@ impl LiveText {
     }
 
     fn up_to(&mut self, out: &mut dyn Write, turn: &Turn, entries: usize) -> Result<()> {
+        if !words::is_shown(turn, self.text.choices) {
+            return Ok(());
+        }
         if self.turn != Some(turn.first_index) {
             (self.turn, self.entries) = (Some(turn.first_index), 0);
             self.text.head(out, turn)?;

@@ -149,6 +149,11 @@ fn block(block: &ContentBlock) -> String {
     }
 }
 
+/// Whether there is anything to show of a turn: a prompt, or an entry that is not left out.
+pub fn is_shown(turn: &Turn, choices: Choices) -> bool {
+    turn.prompt.is_some() || turn.entries.iter().any(|entry| of_entry(entry, choices).is_some())
+}
+
 /// How a turn ended, where that is worth a word.
 pub fn outcome(turn: &Turn) -> Option<String> {
     match turn.outcome.as_ref()? {
