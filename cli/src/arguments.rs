@@ -41,20 +41,22 @@ pub struct Arguments {
     pub command: Command,
 }
 
+const EVERYWHERE: &str = "Options of every command";
+
 /// What every command takes.
 #[derive(Args, Debug)]
 pub struct Global {
     /// The database: the path of a file, or the URL of a server (postgres://user@host/database)
-    #[arg(long, global = true, env = "AGENT_SESSIONS_DB", hide_env_values = true, value_name = "FILE|URL")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "AGENT_SESSIONS_DB", hide_env_values = true, value_name = "FILE|URL")]
     pub db: Option<OsString>,
     /// The PostgreSQL schema with the tables, if it is not the first of the search path
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "NAME")]
     pub schema: Option<String>,
     /// Print JSON: one object, or one a line where there may be many
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub json: bool,
     /// When to use colours
-    #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
     pub color: When,
 }
 
@@ -62,7 +64,9 @@ pub struct Global {
 pub enum When {
     /// On a terminal, unless NO_COLOR or CLICOLOR=0 is set; also elsewhere if CLICOLOR_FORCE is
     Auto,
+    /// Also in pipes and files
     Always,
+    /// Not even on a terminal
     Never,
 }
 

@@ -106,6 +106,10 @@ impl From<Error> for Failure {
                 }
                 (exit_of(source), Some("run it again for the rest"))
             }
+            Error::Import { .. } => (
+                Exit::Failed,
+                Some("nothing of its session is stored, and all before it is; mend the line and import the file again"),
+            ),
             Error::MigrationNeeded { .. } | Error::NotMigrated { .. } => {
                 (Exit::NotMigrated, Some("run `agent-sessions migrate`"))
             }

@@ -31,7 +31,7 @@ impl NewFile {
             return Err(exists(target));
         }
         let file = NamedTempFile::with_prefix_in(".agent-sessions-", folder_of(target))
-            .map_err(|error| Failure::from(error).when(format!("cannot write {}", target.display())))?;
+            .map_err(|error| cannot_write(target, &error))?;
         let file = BufWriter::new(file);
         let writer = if is_compressed(target) { Lines::Compressed(Encoder::new(file, 0)?) } else { Lines::Plain(file) };
         Ok(Self { target: target.to_owned(), replaces, writer })
@@ -51,7 +51,7 @@ impl NewFile {
         match named {
             Ok(_) => sync_folder(&self.target),
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Err(exists(&self.target)),
-            Err(error) => Err(Failure::from(error.error).when(format!("cannot write {}", self.target.display()))),
+            Err(error) => Err(cannot_write(&self.target, &error.error)),
         }?;
         Ok(size)
     }
@@ -94,6 +94,22 @@ pub fn exists(target: &Path) -> Failure {
         Exit::Failed,
         format!("{} exists, and is not overwritten: choose another name or remove it", target.display()),
     )
+}
+
+/// Without the other name, which tells nobody anything.
+pub fn cannot_write(target: &Path, error: &io::Error) -> Failure {
+    let exit = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Exit::Unavailable,
+        io::ErrorKind::NotFound => {
+            let folder = folder_of(target).display().to_string();
+            return Failure::said(
+                Exit::NotFound,
+                format!("cannot write {}: there is no folder {folder}", target.display()),
+            );
+        }
+        _ => Exit::Failed,
+    };
+    Failure::said(exit, format!("cannot write {}: {}", target.display(), error.kind()))
 }
 
 /// The name is on disk as well.

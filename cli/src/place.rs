@@ -135,7 +135,12 @@ impl Place {
     fn open(&self, builder: SessionStoreBuilder) -> Result<SessionStore, Error> {
         match self {
             // A name that the library would take for something else is a file's here.
-            Self::File(path) => builder.open(if path.is_relative() { Path::new(".").join(path) } else { path.clone() }),
+            Self::File(path)
+                if path.as_os_str() == ":memory:" || path.as_os_str().as_encoded_bytes().starts_with(b"file:") =>
+            {
+                builder.open(Path::new(".").join(path))
+            }
+            Self::File(path) => builder.open(path),
             Self::Server { url, schema: Some(schema) } => builder.schema(schema).connect(url),
             Self::Server { url, schema: None } => builder.connect(url),
         }

@@ -12,7 +12,7 @@ use crate::arguments::Global;
 use crate::copying;
 use crate::failure::{Exit, Failure, Result, warn};
 use crate::interrupt;
-use crate::new_file::{NewFile, exists, folder_of, is_compressed};
+use crate::new_file::{NewFile, cannot_write, exists, folder_of, is_compressed};
 use crate::output::Output;
 use crate::place::Place;
 use crate::progress::Meter;
@@ -59,10 +59,8 @@ impl Backup {
 
 /// In a folder beside the target, so that it can be moved, which goes with all that is in it.
 fn scratch(target: &Path) -> Result<TempDir> {
-    tempfile::Builder::new()
-        .prefix(".agent-sessions-")
-        .tempdir_in(folder_of(target))
-        .map_err(|error| Failure::from(error).when(format!("cannot write {}", target.display())))
+    let folder = tempfile::Builder::new().prefix(".agent-sessions-").tempdir_in(folder_of(target));
+    folder.map_err(|error| cannot_write(target, &error))
 }
 
 fn plain(source: &Path, target: &Path) -> Result<u64> {

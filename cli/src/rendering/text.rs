@@ -60,7 +60,8 @@ fn paragraph(out: &mut dyn Write, look: Look, who: &str, style: Style, text: &st
     for line in text.trim_end_matches('\n').split('\n') {
         let parts = if width == usize::MAX { vec![line.into()] } else { textwrap::wrap(line, width) };
         for part in parts {
-            let label = look.painted(style, format!("{who:>MARGIN$}"));
+            let label = format!("{who:>MARGIN$}");
+            let label = if who.is_empty() { label } else { look.painted(style, label) };
             writeln!(out, "{}", format!("{label}  {part}").trim_end())?;
             who = "";
         }

@@ -77,7 +77,7 @@ const COMMANDS: [&[&str]; 16] = [
     &["stats", "--sessions", "--json"],
     &["check"],
     &["check", "--json"],
-    &["show", "i"],
+    &["show", "i", "--no-pager"],
     &["export", "all.jsonl"],
 ];
 

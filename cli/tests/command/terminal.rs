@@ -125,8 +125,10 @@ fn less_shows_it_and_has_the_keys() {
     let before = db.bytes();
     let mut less = Terminal::start(&db, &["show", LONG], &[("NO_COLOR", "1")]);
     less.expect("first prompt");
-    // Ctrl-C is for the pager, which goes on.
+    less.expect(":\u{1b}[K");
+    // Ctrl-C is for the pager, which goes on: it draws its prompt again.
     less.interrupt();
+    less.expect(":\u{1b}[K");
     less.send("/turn 8");
     less.expect("turn 8");
     less.0.send("q").unwrap();
