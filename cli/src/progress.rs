@@ -7,6 +7,7 @@ use std::time::Duration;
 use agent_session_store::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::failure::warn;
 use crate::interrupt;
 use crate::units::{GLANCE, counted};
 
@@ -41,6 +42,11 @@ impl Meter {
     /// Sessions and events that are done.
     pub fn rows(&self, done: Progress) {
         self.0.set_message(said(done));
+    }
+
+    /// Says something above the bar.
+    pub fn warn(&self, line: &str) {
+        self.0.suspend(|| warn(line));
     }
 
     pub fn at(&self, position: u64) {

@@ -105,7 +105,7 @@ impl ExportTo {
         let done = if self.skip_undecodable {
             let export = export.skip_undecodable(|row| {
                 left_out += 1;
-                warn(&format!("left out: {row}"));
+                meter.warn(&format!("left out: {row}"));
             });
             store.export(out, export)
         } else {

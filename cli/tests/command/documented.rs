@@ -46,50 +46,68 @@ fn completions_and_man_pages() {
     assert_eq!(db.files().len(), 14, "a page for the whole and for each command: {:?}", db.files());
 }
 
-/// Each block of the page that begins with `$ ` is run, one after the other, in a folder with both fixtures.
+/// Each command in a block that begins with `$ ` is run, one after the other, in a folder with both fixtures. With
+/// `INSTA_UPDATE=always` the page is written anew. A line `…` stands for the rest.
 #[test]
 #[cfg(unix)]
 fn the_page_shows_what_is_printed() {
-    let page = std::fs::read_to_string(fixture("../../docs/command.md")).unwrap();
+    let path = fixture("../../docs/command.md");
+    let page = std::fs::read_to_string(&path).unwrap();
     let db = Db::fixture(SDK);
     std::fs::copy(fixture(SERVER), db.folder().join("old.db")).unwrap();
-    let path =
-        format!("{}:{}", std::path::Path::new(COMMAND).parent().unwrap().display(), std::env::var("PATH").unwrap());
-    let ages = |text: &str| -> String {
-        text.lines()
-            .map(|line| match line.trim_start().split_once("  ") {
-                Some((age, rest))
-                    if age.ends_with([' ', 'd', 'y', 'h', 'n', 's'])
-                        && age.starts_with(|c: char| c.is_ascii_digit()) =>
-                {
-                    format!("[age]  {rest}\n")
-                }
-                _ => format!("{line}\n"),
-            })
-            .collect()
-    };
     let mut run = 0;
-    for block in page.split("```console\n").skip(1) {
-        let block = block.split("```").next().unwrap();
-        for step in block.split("$ ").skip(1).filter(|step| step.starts_with("agent-sessions")) {
-            let (command, shown) = step.split_once('\n').unwrap();
-            let mut shell = Command::new("sh");
-            shell.args(["-c", &format!("{command} 2>&1")]).current_dir(db.folder()).env("PATH", &path);
-            for (name, value) in environment() {
-                match value {
-                    Some(value) => shell.env(name, value),
-                    None => shell.env_remove(name),
-                };
-            }
-            let output = shell.env("AGENT_SESSIONS_DB", "sessions.db").output().unwrap();
-            let printed = String::from_utf8(output.stdout).unwrap();
-            // What is left out of the page.
-            match shown.split_once("…\n") {
-                Some((beginning, _)) => assert!(ages(&printed).starts_with(&ages(beginning)), "{command}\n{printed}"),
-                None => assert_eq!(ages(&printed), ages(shown), "{command}"),
-            }
-            run += 1;
+    let mut rebuilt = String::new();
+    for (place, part) in page.split("```").enumerate() {
+        if place > 0 {
+            rebuilt += "```";
         }
+        let Some(block) = part.strip_prefix("console\n") else {
+            rebuilt += part;
+            continue;
+        };
+        let steps: Vec<_> = block.split("$ ").skip(1).map(|step| step.split_once('\n').unwrap()).collect();
+        let shown: Vec<_> =
+            steps.iter().map(|(command, shown)| format!("$ {command}\n{}", printed(&db, command, shown))).collect();
+        rebuilt += &format!("console\n{}", shown.join("\n"));
+        run += steps.len();
     }
-    assert!(run > 10, "{run}");
+    assert!(run > 15, "{run}");
+    if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+        std::fs::write(path, rebuilt).unwrap();
+    } else {
+        assert_eq!(without_ages(&rebuilt), without_ages(&page));
+    }
+}
+
+#[cfg(unix)]
+fn printed(db: &Db, command: &str, shown: &str) -> String {
+    let folder = std::path::Path::new(COMMAND).parent().unwrap().display().to_string();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{command} 2>&1")]).current_dir(db.folder());
+    shell.env("PATH", format!("{folder}:{}", std::env::var("PATH").unwrap())).env("AGENT_SESSIONS_DB", "sessions.db");
+    for (name, value) in environment() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    let output = String::from_utf8(shell.output().unwrap().stdout).unwrap();
+    match shown.lines().position(|line| line == "…") {
+        Some(lines) => output.lines().take(lines).chain(["…"]).map(|line| format!("{line}\n")).collect(),
+        None => output,
+    }
+}
+
+/// They grow.
+#[cfg(unix)]
+fn without_ages(text: &str) -> String {
+    let units = ["s", "min", "h", "d", "y"];
+    let is_age = |age: &str| {
+        age.split_once(' ').is_some_and(|(number, unit)| number.parse::<u64>().is_ok() && units.contains(&unit))
+    };
+    let line = |line: &str| match line.trim_start().split_once("  ") {
+        Some((age, rest)) if is_age(age) => format!("[age]  {rest}\n"),
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
 }

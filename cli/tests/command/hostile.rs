@@ -87,6 +87,8 @@ fn no_control_character_reaches_a_terminal() {
     let db = database();
     for arguments in COMMANDS {
         let shown = Terminal::start(&db, arguments, &[("NO_COLOR", "1")]).rest();
+        // The bar of an export, which is ours, clears its line.
+        let shown = shown.replace("\r\u{1b}[2K", "");
         let harmful: Vec<_> = shown.chars().filter(|sign| is_harmful(*sign)).collect();
         assert!(harmful.is_empty(), "{arguments:?}: {harmful:?} in {shown:?}");
         assert!(!shown.contains("\rb"), "{arguments:?}");
