@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::arguments::{Global, When};
 use crate::failure::Result;
+use crate::interrupt;
 use crate::pager::Pager;
 use crate::printable;
 
@@ -144,7 +145,10 @@ impl Output {
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.writer {
-            Writer::Standard(writer) => writer.write(bytes),
+            Writer::Standard(writer) => {
+                interrupt::check_io()?;
+                writer.write(bytes)
+            }
             Writer::Paged(pager) => pager.write(bytes),
         }
     }

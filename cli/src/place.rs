@@ -118,13 +118,13 @@ impl Place {
         self.open(SessionStore::builder().create(false)).map_err(|error| self.explain(error))
     }
 
-    /// The same, and creates a file that is missing, and the tables in an empty database.
+    /// The same, and creates a file that is missing or empty.
     pub fn write_or_create(&self) -> Result<SessionStore> {
         match self {
-            Self::File(path) if std::fs::metadata(path).is_ok_and(|found| !found.is_file() || found.len() > 0) => {
-                self.write()
+            Self::File(path) if std::fs::metadata(path).map_or(true, |found| found.is_file() && found.len() == 0) => {
+                self.open(SessionStore::builder()).map_err(|error| self.explain(error))
             }
-            _ => self.open(SessionStore::builder()).map_err(|error| self.explain(error)),
+            _ => self.write(),
         }
     }
 

@@ -44,6 +44,7 @@ const PAGE: (u32, usize) = (1000, 1_000_000);
 
 impl Events {
     pub fn run(self, global: &Global) -> Result<Exit> {
+        let _asked = interrupt::asked_for();
         let store = Place::of(global)?.look(self.looking)?;
         let session = choose(&store, &self.session)?;
         let request = ListEventsRequest::new(&session.id).after(self.after).before(self.before);

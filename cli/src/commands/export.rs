@@ -62,12 +62,12 @@ pub struct ExportTo {
 
 impl ExportTo {
     pub fn run(self, global: &Global) -> Result<Exit> {
+        // Not at once: what was begun has to go again.
+        let _asked = interrupt::asked_for();
         let store = Place::of(global)?.look(self.looking)?;
         match self.file.as_deref().filter(|file| *file != Path::new("-")) {
             Some(path) => {
                 let mut file = NewFile::begin(path, self.force)?;
-                // Before anything is written that would have to go again.
-                let _asked = interrupt::asked_for();
                 let (done, exit) = self.export(&store, &mut file)?;
                 file.finish().map_err(|failure| failure.when("nothing was exported"))?;
                 let mut out = Output::new(global);

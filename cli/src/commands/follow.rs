@@ -72,12 +72,11 @@ impl Follow {
         let request = match self.all {
             true => request,
             false => {
-                let newest_first = request.clone().descending();
-                let last: Vec<SessionEvent> = store
-                    .events(newest_first)
-                    .flatten()
-                    .take(usize::try_from(self.last).unwrap_or(usize::MAX))
-                    .collect();
+                let newest_first = request.clone().descending().limit(self.last.min(1000));
+                let mut last: Vec<SessionEvent> = Vec::new();
+                for event in store.events(newest_first).take(usize::try_from(self.last).unwrap_or(usize::MAX)) {
+                    last.extend(LeftOut::default().row(event)?);
+                }
                 last.iter().rev().try_for_each(|event| events::print(out, event, global))?;
                 let end = match last.first() {
                     Some(event) => Some(request.cursor_after(event)),
@@ -124,7 +123,7 @@ impl Follow {
         let number = usize::try_from(self.last).unwrap_or(usize::MAX);
         let (turns, _) = show::last_turns(store, &session.id, number, &mut LeftOut::default())?;
         Ok(match turns.first() {
-            Some(turn) => request.after(turn.first_index - 1),
+            Some(turn) => request.after(turn.first_index.saturating_sub(1)),
             None => request.after(store.last_event_index(&session.id)?),
         })
     }

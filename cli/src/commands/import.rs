@@ -23,7 +23,7 @@ Examples:
 
 /// Imports sessions from a file or from standard input, as export and prune --archive write them
 ///
-/// A database file that does not exist is created. Each session is read to its end before any of it is stored. When it is
+/// A database file that does not exist is created; a server's database has to be migrated once. Each session is read to its end before any of it is stored. When it is
 /// interrupted, the sessions up to there are stored, and none of them in part; import the file again for the rest. A second
 /// Ctrl-C ends the process at once: of one long session some events may be stored then, without a record, which importing
 /// again completes.

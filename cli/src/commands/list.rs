@@ -72,6 +72,7 @@ impl List {
         if self.watch && self.looking.copy {
             return Err(Failure::usage("a copy does not change: leave --watch or --copy out"));
         }
+        let _asked = interrupt::asked_for();
         let store = Place::of(global)?.look(self.looking)?;
         let mut left_out = LeftOut::default();
         if self.watch {
@@ -132,7 +133,6 @@ impl List {
     }
 
     fn watch(&self, store: &SessionStore, global: &Global) -> Result<Exit> {
-        let _asked = interrupt::asked_for();
         let mut token = ChangeToken::default();
         let mut out = Output::new(global);
         loop {
@@ -176,7 +176,7 @@ impl List {
         if self.size {
             head.insert(head.len() - 1, "size");
         }
-        let narrow = look.width.is_some_and(|width| width < 70);
+        let narrower = |columns| look.width.is_some_and(|width| width < columns);
         let mut table = look.table(&head);
         let now = Utc::now();
         let ids = shown_ids(summaries, look);
@@ -190,7 +190,12 @@ impl List {
                 }
                 _ => column.set_constraint(ColumnConstraint::ContentWidth),
             };
-            if narrow && matches!(*name, "folder" | "agent" | "events" | "size") {
+            let is_hidden = match *name {
+                "folder" | "agent" | "events" | "size" => narrower(70),
+                "age" | "title" => narrower(40),
+                _ => false,
+            };
+            if is_hidden {
                 column.set_constraint(ColumnConstraint::Hidden);
             }
             if matches!(*name, "age" | "events" | "size") {

@@ -64,7 +64,8 @@ pub struct Prune {
 impl Prune {
     pub fn run(self, global: &Global) -> Result<Exit> {
         let place = Place::of(global)?;
-        if !self.yes && !self.dry_run && !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        let can_ask = io::stdin().is_terminal() && io::stderr().is_terminal();
+        if !self.yes && !self.dry_run && !can_ask {
             return Err(Failure::usage(
                 "there is nobody to ask: pass --yes to delete, or --dry-run to see what would go",
             ));

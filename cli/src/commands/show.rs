@@ -64,6 +64,7 @@ const PAGE: (u32, usize) = (1000, 1_000_000);
 impl Show {
     pub fn run(self, global: &Global) -> Result<Exit> {
         let format = self.format(global)?;
+        let _asked = interrupt::asked_for();
         let store = Place::of(global)?.look(self.looking)?;
         if self.open {
             return self.open(&store, format);

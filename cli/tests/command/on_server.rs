@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use agent_session_store::diesel::connection::SimpleConnection;
 use agent_session_store::diesel::{Connection, PgConnection};
 
-use crate::common::{Db, LONG, SDK, fixture, pinned, said};
+use crate::common::{Db, LONG, SDK, fixture, pinned, prompt, said};
 
 struct Server {
     server: String,
@@ -124,6 +124,29 @@ fn a_database_of_the_reference_driver_is_migrated_first() {
     server.stdout(&["migrate"]);
     pinned!("server-list", said(&server.run(&["list"])));
     assert!(server.stdout(&["show", LONG]).contains("first prompt"));
+}
+
+/// In a pipe, where each line is there once the event is stored.
+#[test]
+#[cfg(unix)]
+fn a_session_on_a_server_is_followed() {
+    use std::io::BufRead;
+    let Some(server) = Server::with("SELECT 1") else { return };
+    let store = agent_session_store::SessionStore::connect(&server.url()).unwrap();
+    store.append_events("session-1", &[prompt("a", 1, "one")]).unwrap();
+    let mut follow = std::process::Command::new(crate::common::COMMAND)
+        .args(["follow", "session-1", "--raw", "--db", &server.url()])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(follow.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().contains("one"));
+    store.append_events("session-1", &[prompt("b", 2, "two")]).unwrap();
+    assert!(lines.next().unwrap().unwrap().contains("two"));
+    let interrupt = std::process::Command::new("kill").args(["-INT", &follow.id().to_string()]).status().unwrap();
+    assert!(interrupt.success());
+    assert_eq!(follow.wait().unwrap().code(), Some(130));
+    store.close().unwrap();
 }
 
 #[test]

@@ -51,7 +51,6 @@ fn every_refusal_is_one_line_with_its_exit_code() {
     }
     std::fs::rename(old.path(), old.folder().join("it's old.db")).unwrap();
     refuse(&old, &["list", "--db", "it's old.db"]);
-    drop(refuse);
     pinned!("refusals", lines);
 }
 
@@ -81,6 +80,29 @@ fn a_wrong_command_line_exits_with_2() {
     ] {
         assert_eq!(db.run(arguments).status.code(), Some(2), "{arguments:?}");
     }
+}
+
+/// With its reason, and the file as it was.
+#[test]
+fn a_file_that_cannot_be_migrated_is_refused() {
+    let db = Db::none();
+    rusqlite::Connection::open(db.path())
+        .unwrap()
+        .execute_batch("CREATE TABLE mine (id); CREATE VIEW events AS SELECT * FROM mine")
+        .unwrap();
+    let before = db.bytes();
+    for arguments in [&["migrate"][..], &["migrate", "--dry-run"]] {
+        let (exit, line) = db.refusal(arguments);
+        assert!(exit == 4 && line.contains("nothing was changed: events is a view"), "{exit}: {line}");
+    }
+    std::fs::write(db.folder().join("text"), "this is not a database, whatever its name is").unwrap();
+    for arguments in
+        [&["migrate", "--db", "text"][..], &["migrate", "--db", "text", "--dry-run"], &["import", "--db", "text"]]
+    {
+        let (exit, line) = db.refusal(arguments);
+        assert!(exit == 6 && line.contains("not an SQLite database"), "{exit}: {line}");
+    }
+    assert!(before.iter().all(|file| db.bytes().contains(file)));
 }
 
 /// Somebody else has it, for longer than is waited for.
