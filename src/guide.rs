@@ -2,6 +2,7 @@
 //!
 //! | page | |
 //! |---|---|
+//! | [`command`] | `agent-sessions`, the command: looking at, following, moving and checking what is in a database |
 //! | [`store`] | opening a store, the basic verbs, options, commits, closing, async code, features |
 //! | [`diesel`] | the verbs on your own connections, joins, paging your own queries, two sets of migrations, the Diesel CLI |
 //! | [`diesel_async`] | the verbs on connections of diesel-async, and what happens to dropped futures |
@@ -29,12 +30,14 @@ macro_rules! links {
 [beyond.md]: crate::guide::beyond
 [beyond.md#the-write-ahead-log]: crate::guide::beyond#the-write-ahead-log
 [beyond.md#summaries]: crate::guide::beyond#summaries
+[command.md]: crate::guide::command
 [diesel-async.md]: crate::guide::diesel_async
 [diesel.md]: crate::guide::diesel
 [export.md]: crate::guide::export
 [following.md]: crate::guide::following
 [following.md#how-commits-are-noticed]: crate::guide::following#how-commits-are-noticed
 [opening-existing-files.md]: crate::guide::opening_existing_files
+[opening-existing-files.md#reading-without-migrating]: crate::guide::opening_existing_files#reading-without-migrating
 [postgres.md]: crate::guide::postgres
 [postgres.md#the-schema]: crate::guide::postgres#the-schema
 [postgres.md#what-differs-from-sqlite]: crate::guide::postgres#what-differs-from-sqlite
@@ -47,6 +50,10 @@ macro_rules! links {
 "
     };
 }
+
+#[doc = links!()]
+#[doc = include_str!("../docs/command.md")]
+pub mod command {}
 
 #[doc = links!()]
 #[cfg_attr(any(not(doctest), feature = "async"), doc = include_str!("../docs/store.md"))]

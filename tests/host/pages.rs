@@ -56,7 +56,8 @@ fn follow(page: &Path, target: &str) {
 
 #[test]
 fn every_link_leads_somewhere_in_the_repository() {
-    let elsewhere = ["README.md", "CHANGELOG.md", "tests/README.md", "fuzz/README.md"].map(|page| root().join(page));
+    let elsewhere = ["README.md", "CHANGELOG.md", "tests/README.md", "fuzz/README.md", "cli/README.md"]
+        .map(|page| root().join(page));
     let pages = guide().into_iter().map(|page| root().join("docs").join(page)).chain(elsewhere);
     let mut followed = 0;
     for page in pages {

@@ -1,0 +1,137 @@
+//! `export`: sessions as lines of JSON.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use agent_session_store::{Export, ListSessionsRequest, Progress, Selection, SessionStore};
+use chrono::{DateTime, Utc};
+use clap::Args;
+
+use crate::arguments::{Global, Looking};
+use crate::failure::{Exit, Failure, Result, warn};
+use crate::interrupt;
+use crate::new_file::NewFile;
+use crate::output::Output;
+use crate::place::Place;
+use crate::progress::{Meter, said};
+use crate::session_choice::choose;
+use crate::units::parse_time;
+
+pub const EXAMPLES: &str = "\
+Examples:
+  agent-sessions export all.jsonl.zst
+  agent-sessions export --session @1 > one.jsonl
+  agent-sessions export --agent claude --before 90d old.jsonl";
+
+/// Writes sessions to a file or to standard output, as JSON Lines that import reads
+///
+/// The lines are a consistent snapshot. A file is there once it is complete, and compressed with zstd if its name ends in .zst;
+/// it is private to its owner. An interrupted export leaves nothing.
+#[derive(Args, Debug)]
+pub struct ExportTo {
+    /// The file, which must not exist; standard output if it is left out or -
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Only this session: its id, the beginning of it, or @1 for the latest
+    #[arg(long, value_name = "ID", conflicts_with_all = ["agent", "live", "ended", "since", "before"])]
+    session: Option<String>,
+    /// Only the sessions of this agent
+    #[arg(long)]
+    agent: Option<String>,
+    /// Only sessions that have not ended
+    #[arg(long, conflicts_with = "ended")]
+    live: bool,
+    /// Only sessions that have ended
+    #[arg(long)]
+    ended: bool,
+    /// Only sessions that began then or later: a date, a time, or how long ago (7d)
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    since: Option<DateTime<Utc>>,
+    /// Only sessions that began before
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    before: Option<DateTime<Utc>>,
+    /// Leave out rows that cannot be decoded, and name them
+    #[arg(long)]
+    skip_undecodable: bool,
+    /// Replace the file if it exists
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    looking: Looking,
+}
+
+impl ExportTo {
+    pub fn run(self, global: &Global) -> Result<Exit> {
+        // Not at once: what was begun has to go again.
+        let _asked = interrupt::asked_for();
+        let store = Place::of(global)?.look(self.looking)?;
+        match self.file.as_deref().filter(|file| *file != Path::new("-")) {
+            Some(path) => {
+                let mut file = NewFile::begin(path, self.force)?;
+                let (done, exit) = self.export(&store, &mut file)?;
+                file.finish().map_err(|failure| failure.when("nothing was exported"))?;
+                let mut out = Output::new(global);
+                if global.json {
+                    out.json(&done)?;
+                } else {
+                    warn(&format!("exported {}", said(done)));
+                }
+                out.finish()?;
+                Ok(exit)
+            }
+            None => {
+                let mut out = Output::new(global);
+                if out.look().is_terminal {
+                    return Err(Failure::usage(
+                        "an export is not for a terminal: name a file, or pipe it into a program",
+                    ));
+                }
+                let (done, exit) = self.export(&store, &mut out)?;
+                out.finish()?;
+                warn(&if global.json {
+                    serde_json::json!(done).to_string()
+                } else {
+                    format!("exported {}", said(done))
+                });
+                Ok(exit)
+            }
+        }
+    }
+
+    fn export(&self, store: &SessionStore, out: &mut impl Write) -> Result<(Progress, Exit)> {
+        let meter = Meter::endless();
+        let mut left_out = 0_u64;
+        let export = Export::of(self.selection(store)?).progress(|done| meter.rows(done));
+        let done = if self.skip_undecodable {
+            let export = export.skip_undecodable(|row| {
+                left_out += 1;
+                meter.warn(&format!("left out: {row}"));
+            });
+            store.export(out, export)
+        } else {
+            store.export(out, export)
+        };
+        meter.clear();
+        let exit = if left_out == 0 { Exit::Done } else { Exit::Failed };
+        match done {
+            Ok(done) => Ok((done, exit)),
+            Err(error @ agent_session_store::Error::Decode { .. }) => {
+                Err(Failure::said(Exit::Failed, format!("{error}: --skip-undecodable leaves such rows out")))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn selection(&self, store: &SessionStore) -> Result<Selection> {
+        if let Some(named) = &self.session {
+            return Ok(Selection::session(choose(store, named)?.id));
+        }
+        if self.agent.is_none() && !self.live && !self.ended && self.since.is_none() && self.before.is_none() {
+            return Ok(Selection::all());
+        }
+        let request =
+            ListSessionsRequest::new().agent(self.agent.clone()).created_from(self.since).created_before(self.before);
+        let request = if self.live { request.live() } else { request };
+        Ok(Selection::matching(if self.ended { request.destroyed() } else { request }))
+    }
+}
