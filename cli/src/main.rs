@@ -5,6 +5,7 @@ mod commands;
 mod copying;
 mod failure;
 mod interrupt;
+mod listed_session;
 mod new_file;
 mod output;
 mod pager;
@@ -14,7 +15,6 @@ mod progress;
 mod rendering;
 mod schema_changes;
 mod session_choice;
-mod summary;
 mod units;
 
 use std::process::ExitCode;

@@ -76,11 +76,8 @@ impl Look {
     }
 }
 
-pub const DIM: Style = Style::new().dimmed();
-pub const STRONG: Style = Style::new().bold();
 pub const GOOD: Style = AnsiColor::Green.on_default();
 pub const BAD: Style = AnsiColor::Red.on_default();
-pub const USER: Style = AnsiColor::Cyan.on_default().bold();
 pub const ACTIVE: Color = Color::Green;
 
 /// A terminal may not know its width.

@@ -31,25 +31,6 @@ pub fn line(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// A text of several lines: line breaks stay, and tabs become spaces.
-pub fn text(text: &str) -> Cow<'_, str> {
-    if !text.contains(|sign| is_harmful(sign) && sign != '\n') {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len() + 16);
-    let mut signs = text.chars().peekable();
-    while let Some(sign) = signs.next() {
-        match sign {
-            '\n' => shown.push('\n'),
-            '\r' if signs.peek() == Some(&'\n') => {}
-            '\t' => shown.push_str("    "),
-            _ if is_harmful(sign) => escape(sign, &mut shown),
-            _ => shown.push(sign),
-        }
-    }
-    Cow::Owned(shown)
-}
-
 /// JSON in one line, the same value: what is harmful stands in its strings alone, and is escaped as JSON does it.
 pub fn json(text: &str) -> Cow<'_, str> {
     if !text.contains(is_harmful) {
@@ -87,10 +68,8 @@ mod tests {
         let hostile = hostile();
         assert_eq!(hostile.chars().filter(|sign| is_harmful(*sign)).count(), 65 + 3 + 7 + 4, "C0, DEL, C1, and others");
         assert!(!line(&hostile).contains(is_harmful));
-        assert!(!text(&hostile).contains(|sign| is_harmful(sign) && sign != '\n'));
         assert!(line(&hostile).ends_with("a\u{e4}\u{4e2d}\u{1f600}"));
         assert_eq!(line("\u{1b}[31m\u{202e}\n"), r"\u{1b}[31m\u{202e}\n");
-        assert_eq!(text("a\r\nb\tc\rd"), "a\nb    c\\rd");
     }
 
     #[test]

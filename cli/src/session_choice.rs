@@ -9,7 +9,7 @@ use crate::interrupt;
 const NAMED: usize = 3;
 const PAGE: u32 = 1000;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Choice {
     pub id: String,
     /// Events may have been stored without one.

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use agent_session_store::transcript::Transcript;
+use agent_session_store::transcript::render::{TextRenderer, TranscriptRenderer};
 use agent_session_store::{Error, ListEventsRequest, SessionEvent, SessionStore};
 use clap::Args;
 
@@ -13,7 +14,7 @@ use crate::failure::{Exit, Result, warn};
 use crate::interrupt;
 use crate::output::Output;
 use crate::place::Place;
-use crate::rendering::{Choices, Heading, LiveText};
+use crate::rendering::{Choices, Format, Heading};
 use crate::session_choice::{Choice, choose};
 use crate::units::GLANCE;
 
@@ -93,22 +94,22 @@ impl Follow {
 
     fn turns(&self, store: &SessionStore, session: &Choice, out: &mut Output, global: &Global) -> Result<Exit> {
         let choices = Choices { tools: self.tools, thoughts: self.thoughts, look: out.look() };
-        let mut live = LiveText::new(choices);
+        let mut live = TextRenderer::new(choices.options(Format::Text));
         if !global.json {
-            live.begin(out, &Heading { id: &session.id, record: session.record.as_ref() })?;
+            live.begin(&Heading::of(store, session.clone()).head(), out)?;
         }
         let mut transcript = Transcript::new();
         watch(store, self.beginning(store, session)?, out, |out, event| {
             let Some(event) = event else {
                 // All that is there was read.
                 return match transcript.turns().last() {
-                    Some(turn) if !global.json => live.so_far(out, turn),
+                    Some(turn) if !global.json => Ok(live.so_far(turn, out)?),
                     _ => Ok(()),
                 };
             };
             transcript.push(&event);
             for turn in transcript.take_finished() {
-                if global.json { out.json(&turn)? } else { live.finished(out, &turn)? }
+                if global.json { out.json(&turn)? } else { live.turn(&turn, out)? }
             }
             Ok(())
         })

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use agent_session_store::{ChangeToken, ListSessionsRequest, SessionStore};
+use agent_session_store::{ChangeToken, Error, ListSessionsRequest, SessionStore};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, Row, Width};
@@ -11,10 +11,10 @@ use super::LeftOut;
 use crate::arguments::{Global, Looking};
 use crate::failure::{Exit, Failure, Result};
 use crate::interrupt;
+use crate::listed_session::ListedSession;
 use crate::output::{ACTIVE, Look, Output};
 use crate::place::Place;
 use crate::printable;
-use crate::summary::Summary;
 use crate::units::{GLANCE, age, count, parse_time, size};
 
 pub const EXAMPLES: &str = "\
@@ -80,11 +80,7 @@ impl List {
         }
         let mut out = Output::new(global);
         if global.json && !self.size {
-            for record in store.sessions(self.request()).take(self.most()) {
-                interrupt::check()?;
-                let Some(record) = left_out.row(record)? else { continue };
-                out.json(&Summary::of(&store, record)?)?;
-            }
+            self.each(&store, &mut left_out, |session| out.json(&session))?;
         } else {
             let summaries = self.summaries(&store, &mut left_out)?;
             if global.json {
@@ -98,7 +94,7 @@ impl List {
     }
 
     fn request(&self) -> ListSessionsRequest {
-        let page = u32::try_from(self.most()).unwrap_or(u32::MAX).min(500);
+        let page = u32::try_from(self.most()).unwrap_or(u32::MAX).min(100);
         let request = ListSessionsRequest::new()
             .limit(page)
             .agent(self.agent.clone())
@@ -114,14 +110,44 @@ impl List {
         if self.all { usize::MAX } else { usize::try_from(self.limit).unwrap_or(usize::MAX) }
     }
 
-    fn summaries(&self, store: &SessionStore, left_out: &mut LeftOut) -> Result<Vec<Summary>> {
-        let mut summaries = Vec::new();
-        for record in store.sessions(self.request()).take(self.most()) {
+    /// Passes on each session, page by page.
+    fn each(
+        &self,
+        store: &SessionStore,
+        left_out: &mut LeftOut,
+        mut work: impl FnMut(ListedSession) -> Result<()>,
+    ) -> Result<()> {
+        let (mut left, mut request) = (self.most(), self.request());
+        while left > 0 {
             interrupt::check()?;
-            if let Some(record) = left_out.row(record)? {
-                summaries.push(Summary::of(store, record)?);
-            }
+            let next = match store.list_session_summaries(&request) {
+                Ok(page) => {
+                    let sessions = page.items.into_iter().take(left);
+                    left -= sessions.len();
+                    sessions.map(ListedSession::from).try_for_each(&mut work)?;
+                    page.next_cursor
+                }
+                Err(error) => {
+                    let after = match &error {
+                        Error::Decode { after, .. } => after.clone(),
+                        _ => None,
+                    };
+                    left_out.row::<()>(Err(error))?;
+                    after
+                }
+            };
+            let Some(next) = next else { break };
+            request = request.cursor(next);
         }
+        Ok(())
+    }
+
+    fn summaries(&self, store: &SessionStore, left_out: &mut LeftOut) -> Result<Vec<ListedSession>> {
+        let mut summaries = Vec::new();
+        self.each(store, left_out, |session| {
+            summaries.push(session);
+            Ok(())
+        })?;
         if self.size {
             let sizes: std::collections::HashMap<_, _> =
                 store.session_stats()?.into_iter().map(|stats| (stats.session_id, stats.payload_bytes)).collect();
@@ -160,7 +186,7 @@ impl List {
         !filters && !self.oldest_first
     }
 
-    fn show(&self, out: &mut Output, summaries: &[Summary]) -> Result<()> {
+    fn show(&self, out: &mut Output, summaries: &[ListedSession]) -> Result<()> {
         if summaries.is_empty() {
             if out.look().is_terminal {
                 writeln!(out, "no sessions")?;
@@ -205,7 +231,7 @@ impl List {
         out.table(&table)
     }
 
-    fn row(&self, summary: &Summary, id: &str, place: Option<usize>, now: DateTime<Utc>) -> Row {
+    fn row(&self, summary: &ListedSession, id: &str, place: Option<usize>, now: DateTime<Utc>) -> Row {
         let of = |text: &Option<String>| Cell::new(printable::line(text.as_deref().unwrap_or("")));
         let number = |number: i64| count(u64::try_from(number).unwrap_or(0));
         let state = Cell::new(summary.state);
@@ -219,18 +245,18 @@ impl List {
             .add_cell(Cell::new(printable::line(id)))
             .add_cell(Cell::new(printable::line(&summary.record.agent)))
             .add_cell(of(&summary.title))
-            .add_cell(of(&summary.folder))
+            .add_cell(of(&summary.cwd))
             .add_cell(Cell::new(number(summary.last_index.unwrap_or(0))));
         if self.size {
             row.add_cell(Cell::new(size(u64::try_from(summary.payload_bytes.unwrap_or(0)).unwrap_or(0))));
         }
-        row.add_cell(if summary.state == "ended" { state } else { state.fg(ACTIVE) });
+        row.add_cell(if summary.state != "running" { state } else { state.fg(ACTIVE) });
         row
     }
 }
 
 /// On a terminal, as much of long ids as tells them apart here, at least eight characters.
-fn shown_ids(summaries: &[Summary], look: Look) -> Vec<String> {
+fn shown_ids(summaries: &[ListedSession], look: Look) -> Vec<String> {
     let ids: Vec<_> = summaries.iter().map(|summary| summary.record.id.as_str()).collect();
     let longest = ids.iter().map(|id| id.chars().count()).max().unwrap_or(0);
     let mut length = if look.is_terminal && longest > 12 { 8 } else { longest };

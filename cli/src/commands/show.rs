@@ -15,7 +15,7 @@ use crate::interrupt;
 use crate::new_file::NewFile;
 use crate::output::{Look, Output};
 use crate::place::Place;
-use crate::rendering::{Choices, Format, Heading, rendering};
+use crate::rendering::{Choices, Format, Heading, Rendering};
 use crate::session_choice::choose;
 
 pub const EXAMPLES: &str = "\
@@ -124,16 +124,17 @@ impl Show {
 
     fn write(&self, store: &SessionStore, out: &mut dyn Write, look: Look, format: Format) -> Result<Exit> {
         let session = choose(store, &self.session)?;
-        let mut rendering = rendering(format, Choices { tools: self.tools, thoughts: self.thoughts, look });
+        let mut rendering = Rendering::new(format, Choices { tools: self.tools, thoughts: self.thoughts, look });
         let mut left_out = LeftOut::default();
-        rendering.begin(out, &Heading { id: &session.id, record: session.record.as_ref() })?;
+        let heading = Heading::of(store, session);
+        rendering.begin(out, &heading)?;
         let title = match self.last {
             Some(number) => {
-                let (turns, title) = last_turns(store, &session.id, number, &mut left_out)?;
+                let (turns, title) = last_turns(store, &heading.id, number, &mut left_out)?;
                 turns.iter().try_for_each(|turn| rendering.turn(out, turn))?;
                 title
             }
-            None => each_turn(store, request(&session.id), &mut left_out, |turn| rendering.turn(out, turn))?,
+            None => each_turn(store, request(&heading.id), &mut left_out, |turn| rendering.turn(out, turn))?,
         };
         rendering.end(out, title.as_deref())?;
         Ok(left_out.exit())

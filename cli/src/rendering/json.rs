@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use agent_session_store::transcript::Turn;
 use serde::Serialize;
 
-use super::{Heading, Rendering};
+use super::Heading;
 use crate::failure::Result;
 use crate::printable;
 
@@ -24,22 +24,20 @@ impl JsonDocument {
         let json = if self.is_terminal { printable::json(&json) } else { json.into() };
         Ok(write!(out, "{before}{json}")?)
     }
-}
 
-impl Rendering for JsonDocument {
-    fn begin(&mut self, out: &mut dyn Write, heading: &Heading<'_>) -> Result<()> {
+    pub fn begin(&mut self, out: &mut dyn Write, heading: &Heading) -> Result<()> {
         self.write(out, "{\"sessionId\":", &heading.id)?;
         self.write(out, ",\"session\":", &heading.record)?;
         Ok(write!(out, ",\"turns\":[")?)
     }
 
-    fn turn(&mut self, out: &mut dyn Write, turn: &Turn) -> Result<()> {
+    pub fn turn(&mut self, out: &mut dyn Write, turn: &Turn) -> Result<()> {
         let before = if self.turns == 0 { "\n" } else { ",\n" };
         self.turns += 1;
         self.write(out, before, turn)
     }
 
-    fn end(&mut self, out: &mut dyn Write, title: Option<&str>) -> Result<()> {
+    pub fn end(&mut self, out: &mut dyn Write, title: Option<&str>) -> Result<()> {
         self.write(out, "\n],\"title\":", &title)?;
         Ok(writeln!(out, "}}")?)
     }

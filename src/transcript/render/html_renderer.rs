@@ -137,6 +137,9 @@ impl TranscriptRenderer for HtmlRenderer {
     }
 
     fn turn(&mut self, turn: &Turn, out: &mut dyn io::Write) -> io::Result<()> {
+        if !self.options.tells_of(turn) {
+            return Ok(());
+        }
         let anchor = self.anchor(turn);
         let frame = self.options.frame(turn);
         let heading = format!("{anchor}-heading");

@@ -64,6 +64,9 @@ impl TranscriptRenderer for MarkdownRenderer {
     }
 
     fn turn(&mut self, turn: &Turn, out: &mut dyn io::Write) -> io::Result<()> {
+        if !self.options.tells_of(turn) {
+            return Ok(());
+        }
         let frame = self.options.frame(turn);
         let opening = format!("\n## {}\n\n{}\n", frame.title, date(frame.begin));
         out.write_all(opening.as_bytes())?;

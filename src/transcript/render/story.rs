@@ -52,6 +52,11 @@ impl RenderOptions {
         turn.prompt.iter().chain(&turn.entries).filter_map(|entry| self.part(entry))
     }
 
+    /// Whether there is anything to tell of a turn.
+    pub(super) fn tells_of(&self, turn: &Turn) -> bool {
+        turn.prompt.is_some() || self.parts(turn).next().is_some()
+    }
+
     fn text(&self, text: &str) -> String {
         visible(&self.redacted(text)).into_owned()
     }
@@ -123,7 +128,7 @@ impl RenderOptions {
         code.map_or(message.clone(), |code| format!("{message} ({})", self.line(&code.to_string())))
     }
 
-    fn part(&self, entry: &Entry) -> Option<TurnPart> {
+    pub(super) fn part(&self, entry: &Entry) -> Option<TurnPart> {
         let (role, title, state, blocks) = match &entry.kind {
             EntryKind::UserMessage(message) => self.message(Role::User, message),
             EntryKind::AgentMessage(message) => self.message(Role::Agent, message),

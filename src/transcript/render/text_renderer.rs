@@ -9,6 +9,8 @@ use super::diff_lines::DiffLineKind;
 use super::part::{Fact, PartBlock, PartMark, Role, TurnPart};
 use super::render_options::RenderOptions;
 use super::renderer::{TranscriptHead, TranscriptRenderer};
+use crate::transcript::entry::EntryKind;
+use crate::transcript::peer_request::{Answer, PermissionOutcome};
 use crate::transcript::turn::Turn;
 
 /// Writes plain text, wrapped to the [width](RenderOptions::width) by how wide characters are on a terminal, with
@@ -27,6 +29,14 @@ use crate::transcript::turn::Turn;
 #[derive(Clone, Debug)]
 pub struct TextRenderer {
     options: RenderOptions,
+    begun: Option<BegunTurn>,
+}
+
+/// A turn of which a part was written.
+#[derive(Clone, Copy, Debug)]
+struct BegunTurn {
+    first_index: i64,
+    entries: usize,
 }
 
 /// The columns of a rule, where there are as many.
@@ -55,7 +65,71 @@ impl TextRenderer {
     /// # let _ = renderer;
     /// ```
     pub fn new(options: RenderOptions) -> Self {
-        Self { options }
+        Self { options, begun: None }
+    }
+
+    /// Writes of a turn that goes on what will stay as it is, for somebody who watches. What was written of it before is not
+    /// written again, also by [`turn`](TranscriptRenderer::turn) once it is over. A message stays once something
+    /// follows it, a tool call once it has ended.
+    ///
+    /// # Errors
+    ///
+    /// Those of the writer.
+    ///
+    /// ```
+    /// use agent_session_store::transcript::Transcript;
+    /// use agent_session_store::transcript::render::{RenderOptions, TextRenderer, TranscriptRenderer};
+    /// use agent_session_store::{ListEventsRequest, SessionStore};
+    ///
+    /// fn watch(store: &SessionStore) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let (mut transcript, mut renderer) = (Transcript::new(), TextRenderer::new(RenderOptions::new()));
+    ///     for event in store.follow(ListEventsRequest::new("session-1")) {
+    ///         transcript.push(&event?);
+    ///         for turn in transcript.take_finished() {
+    ///             renderer.turn(&turn, &mut std::io::stdout())?;
+    ///         }
+    ///         for turn in transcript.turns() {
+    ///             renderer.so_far(turn, &mut std::io::stdout())?;
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn so_far(&mut self, turn: &Turn, out: &mut dyn io::Write) -> io::Result<()> {
+        let last = turn.entries.len().checked_sub(1);
+        let stays = turn.entries.iter().enumerate().take_while(|(place, entry)| match &entry.kind {
+            EntryKind::ToolCall(call) => !matches!(call.status.as_deref(), None | Some("pending" | "in_progress")),
+            EntryKind::Permission(permission) => !matches!(permission.outcome, PermissionOutcome::Pending),
+            EntryKind::File(request) | EntryKind::Terminal(request) | EntryKind::Request(request) => {
+                !matches!(request.answer, Answer::Pending)
+            }
+            _ => Some(*place) != last,
+        });
+        let stays = stays.count();
+        if self.options.tells_of(turn) { self.up_to(turn, stays, out) } else { Ok(()) }
+    }
+
+    /// Writes the beginning of a turn and so many of its entries, but for what was written already.
+    fn up_to(&mut self, turn: &Turn, entries: usize, out: &mut dyn io::Write) -> io::Result<()> {
+        let begun = self.begun.filter(|begun| begun.first_index == turn.first_index);
+        if begun.is_none() {
+            let frame = self.options.frame(turn);
+            let mut lines = self.lines();
+            lines.blank();
+            lines.rule(&format!("{} · {}", frame.title, date(frame.begin)));
+            out.write_all(lines.out.as_bytes())?;
+        }
+        let written = begun.map_or(0, |begun| begun.entries);
+        let prompt = turn.prompt.iter().filter(|_| begun.is_none());
+        for entry in prompt.chain(turn.entries.iter().take(entries).skip(written)) {
+            if let Some(part) = self.options.part(entry) {
+                let mut lines = self.lines();
+                lines.part(&part);
+                out.write_all(lines.out.as_bytes())?;
+            }
+        }
+        self.begun = Some(BegunTurn { first_index: turn.first_index, entries: entries.max(written) });
+        Ok(())
     }
 
     fn lines(&self) -> TextLines {
@@ -80,18 +154,13 @@ impl TranscriptRenderer for TextRenderer {
     }
 
     fn turn(&mut self, turn: &Turn, out: &mut dyn io::Write) -> io::Result<()> {
-        let frame = self.options.frame(turn);
-        let mut lines = self.lines();
-        lines.blank();
-        lines.rule(&format!("{} · {}", frame.title, date(frame.begin)));
-        out.write_all(lines.out.as_bytes())?;
-        for part in self.options.parts(turn) {
-            let mut lines = self.lines();
-            lines.part(&part);
-            out.write_all(lines.out.as_bytes())?;
+        if !self.options.tells_of(turn) {
+            return Ok(());
         }
+        self.up_to(turn, turn.entries.len(), out)?;
+        self.begun = None;
         let mut lines = self.lines();
-        if let Some(end) = &frame.end {
+        if let Some(end) = &self.options.frame(turn).end {
             lines.blank();
             lines.prose(
                 0,
