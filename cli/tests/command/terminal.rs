@@ -302,6 +302,36 @@ fn an_interrupted_backup_leaves_nothing() {
     }
 }
 
+/// Whichever comes first: its end, or Ctrl-C.
+#[test]
+fn an_interrupted_export_is_complete_or_absent() {
+    let db = Db::none();
+    let store = db.store();
+    store.update_session(&session("session-1", 1)).unwrap();
+    let events: Vec<_> =
+        (0..30_000).map(|number| event(&number.to_string(), agent_session_store::Sender::Agent, "{}")).collect();
+    store.append_events("session-1", &events).unwrap();
+    store.close().unwrap();
+    let lines = events.len() + 2;
+    for name in ["all.jsonl", "all.jsonl.zst", "once-more.jsonl"] {
+        let mut export = Terminal::start(&db, &["export", name], &[]);
+        export.expect("000 events");
+        export.interrupt();
+        let said = export.rest();
+        match export.exit() {
+            130 => assert_eq!(db.files(), ["sessions.db"], "{said}"),
+            0 => {
+                let copy = Db::none();
+                let file = db.folder().join(name);
+                copy.stdout(&["import", file.to_str().unwrap()]);
+                assert_eq!(copy.stdout(&["export"]).lines().count(), lines);
+                std::fs::remove_file(file).unwrap();
+            }
+            other => panic!("{other}: {said}"),
+        }
+    }
+}
+
 #[test]
 fn an_export_is_not_printed_on_a_terminal() {
     let db = Db::fixture(SDK);
