@@ -1,7 +1,9 @@
 //! A session as they are: a page of it is what people look at.
 
-use agent_session_store::SessionRecord;
+use std::path::Path;
+
 use agent_session_store::transcript::Transcript;
+use agent_session_store::{ListEventsRequest, ListSessionsRequest, SessionEvent, SessionRecord, SessionStore};
 use serde_json::{Value, json};
 
 use super::{Said, agent, client, common, event};
@@ -126,16 +128,105 @@ fn events() -> Vec<(i64, Said)> {
     ]
 }
 
+/// A session that goes on, and one that has ended.
+fn running() -> Vec<(i64, Said)> {
+    vec![
+        (
+            0,
+            client(
+                json!({"id": 0, "method": "session/new", "params": {"cwd": "/home/ada/calendar", "mcpServers": []}})
+                    .to_string(),
+            ),
+        ),
+        (1, agent(json!({"id": 0, "result": {"sessionId": "t"}}).to_string())),
+        (12, prompt(1, "Why does `make release` take nine minutes?")),
+        (5, said("agent_message_chunk", "I build it once with timings.")),
+        (
+            1,
+            update(
+                json!({"sessionUpdate": "tool_call", "toolCallId": "c1", "title": "cargo build --release --timings", "kind": "execute",
+            "status": "in_progress", "rawInput": {"command": "cargo build --release --timings"}}),
+            ),
+        ),
+    ]
+}
+
+fn ended() -> Vec<(i64, Said)> {
+    vec![
+        (
+            0,
+            client(
+                json!({"id": 0, "method": "session/new", "params": {"cwd": "/home/ada/ledger", "mcpServers": []}})
+                    .to_string(),
+            ),
+        ),
+        (1, agent(json!({"id": 0, "result": {"sessionId": "u"}}).to_string())),
+        (20, prompt(1, "Rename `Item` to `Entry` everywhere, also in the documentation.")),
+        (
+            40,
+            update(
+                json!({"sessionUpdate": "tool_call", "toolCallId": "c1", "title": "Edit 14 files", "kind": "edit", "status": "completed"}),
+            ),
+        ),
+        (3, said("agent_message_chunk", "Done: 14 files, and the tests pass.")),
+        (0, agent(json!({"id": 1, "result": {"stopReason": "end_turn"}}).to_string())),
+    ]
+}
+
+/// When the first session begins, in milliseconds.
+const BEGIN: i64 = 1_772_357_640_000;
+
+/// A session's record and events.
+fn session(id: &str, name: &str, cwd: &str, began: i64, told: Vec<(i64, Said)>) -> (SessionRecord, Vec<SessionEvent>) {
+    let mut time = began;
+    let events = told.iter().zip(1..).map(|((seconds, said), index)| {
+        time += seconds * 1000;
+        let mut event = event(index, said);
+        event.created_at = common::millis(time);
+        event
+    });
+    let events = events.collect();
+    let mut record = SessionRecord::new(id, name, "s", "connection-1", common::millis(began));
+    record.session_init = agent_session_store::Json::new(&json!({"cwd": cwd})).ok();
+    (record, events)
+}
+
 pub fn showcase() -> (Transcript, SessionRecord) {
     let mut transcript = Transcript::new();
-    let (mut time, mut index) = (1_772_357_640_000, 0);
-    for (seconds, said) in events() {
-        (time, index) = (time + seconds * 1000, index + 1);
-        let mut event = event(index, &said);
-        event.created_at = common::millis(time);
-        transcript.push(&event);
-    }
-    let mut record = SessionRecord::new("7c9e6679", "claude", "s", "connection-1", common::millis(1_772_357_640_000));
-    record.session_init = agent_session_store::Json::new(&json!({"cwd": "/home/ada/calendar"})).ok();
+    let (record, told) = session("7c9e6679", "claude", "/home/ada/calendar", BEGIN, events());
+    told.iter().for_each(|event| transcript.push(event));
     (transcript, record)
+}
+
+/// The database that comes with the command has these sessions. `UPDATE_SNAPSHOTS=1` writes it anew.
+#[test]
+fn the_sample_database_has_them() {
+    let mut sessions = vec![
+        session("02f9c1d3", "codex", "/home/ada/ledger", BEGIN - 86_400_000, ended()),
+        session("7c9e6679", "claude", "/home/ada/calendar", BEGIN, events()),
+        session("b41d02aa", "claude", "/home/ada/calendar", BEGIN + 3_600_000, running()),
+    ];
+    sessions[0].0.destroyed_at = Some(common::millis(BEGIN - 80_000_000));
+    for (record, events) in &mut sessions {
+        for event in events {
+            (event.id, event.session_id) = (format!("{}-{:02}", record.id, event.event_index), record.id.clone());
+        }
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/sessions.db");
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        let _ = std::fs::remove_file(&path);
+        let store = SessionStore::open(&path).unwrap();
+        for (record, events) in &sessions {
+            store.update_session(record).unwrap();
+            store.insert_events(events).unwrap();
+        }
+        store.reclaim_space().unwrap();
+        store.close().unwrap();
+    }
+    let store = SessionStore::builder().read_only(true).open(&path).unwrap();
+    let stored: Vec<_> = store.sessions(ListSessionsRequest::new()).map(Result::unwrap).collect();
+    assert_eq!(stored, sessions.iter().map(|(record, _)| record.clone()).collect::<Vec<_>>());
+    for (record, events) in &sessions {
+        assert_eq!(&store.list_events(&ListEventsRequest::new(&record.id)).unwrap().items, events);
+    }
 }

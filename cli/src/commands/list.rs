@@ -219,6 +219,7 @@ impl List {
             let is_hidden = match *name {
                 "folder" | "agent" | "events" | "size" => narrower(70),
                 "age" | "title" => narrower(40),
+                "state" => narrower(24),
                 _ => false,
             };
             if is_hidden {

@@ -51,10 +51,23 @@ fn completions_and_man_pages() {
 #[test]
 #[cfg(unix)]
 fn the_page_shows_what_is_printed() {
-    let path = fixture("../../docs/command.md");
-    let page = std::fs::read_to_string(&path).unwrap();
     let db = Db::fixture(SDK);
     std::fs::copy(fixture(SERVER), db.folder().join("old.db")).unwrap();
+    assert_shows_what_is_printed("../../docs/command.md", &db, 15);
+}
+
+/// The same of the README, with the sample database.
+#[test]
+#[cfg(unix)]
+fn the_readme_shows_what_is_printed() {
+    let db = Db::fixture("../../examples/sessions.db");
+    assert_shows_what_is_printed("../../README.md", &db, 2);
+}
+
+#[cfg(unix)]
+fn assert_shows_what_is_printed(path: &str, db: &Db, commands: usize) {
+    let path = fixture(path);
+    let page = std::fs::read_to_string(&path).unwrap();
     let mut run = 0;
     let mut rebuilt = String::new();
     for (place, part) in page.split("```").enumerate() {
@@ -67,11 +80,11 @@ fn the_page_shows_what_is_printed() {
         };
         let steps: Vec<_> = block.split("$ ").skip(1).map(|step| step.split_once('\n').unwrap()).collect();
         let shown: Vec<_> =
-            steps.iter().map(|(command, shown)| format!("$ {command}\n{}", printed(&db, command, shown))).collect();
+            steps.iter().map(|(command, shown)| format!("$ {command}\n{}", printed(db, command, shown))).collect();
         rebuilt += &format!("console\n{}", shown.join("\n"));
         run += steps.len();
     }
-    assert!(run > 15, "{run}");
+    assert!(run >= commands, "{run}");
     if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
         std::fs::write(path, rebuilt).unwrap();
     } else {

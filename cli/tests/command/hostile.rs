@@ -9,9 +9,10 @@ use crate::common::{Db, SDK, event, millis, prompt, session};
 /// Colours, a title, the clipboard, a cleared screen; C1, which some terminals obey; and text that reads backwards.
 const HOSTILE: &str = "a\u{1b}[31mred\u{1b}]0;title\u{7}\u{1b}]52;c;aGk=\u{7}\u{9b}2J\u{85}\u{7f}\u{202e}desrever\u{2066}\u{200f}\u{2028}z\rb\tc\u{8}\u{0}";
 
+/// Tabs belong to code, and marks of direction to the text of some languages: they act on nothing beyond their line.
 fn is_harmful(sign: char) -> bool {
-    (sign.is_control() && sign != '\n' && sign != '\r')
-        || matches!(sign, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    (sign.is_control() && !matches!(sign, '\n' | '\r' | '\t'))
+        || matches!(sign, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A database in which every text is hostile.

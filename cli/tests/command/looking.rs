@@ -225,7 +225,7 @@ fn sessions_are_named_by_id_beginning_and_place() {
     let shown = |named: &str| db.stdout(&["show", named]).lines().next().unwrap().to_owned();
     assert_eq!(
         (shown("plain"), shown("@1"), shown("plain a")),
-        ("plain".to_owned(), "@1".to_owned(), "plain and more".to_owned())
+        ("Session plain".to_owned(), "Session @1".to_owned(), "Session plain and more".to_owned())
     );
 }
 
@@ -355,5 +355,5 @@ fn a_page_is_opened_in_the_browser() {
         std::thread::yield_now();
     }
     assert!(std::fs::read_to_string(&opened).unwrap().trim().ends_with("page.html"));
-    assert!(std::fs::read_to_string(db.folder().join("page.html")).unwrap().starts_with("<!doctype html>"));
+    assert!(std::fs::read_to_string(db.folder().join("page.html")).unwrap().starts_with("<!DOCTYPE html>"));
 }

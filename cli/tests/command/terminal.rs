@@ -179,11 +179,11 @@ fn following_prints_what_others_store_until_ctrl_c() {
     say(&[prompt("d", 2, "the second prompt")]);
     let mut follow = Terminal::start(&db, &["follow", "@1"], &[("NO_COLOR", "1")]);
     let head = follow.expect("the second prompt");
-    assert!(!head.contains("the first"), "{head}");
+    assert!(!head.contains("the first answer"), "{head}");
     say(&[chunk("e", "the second "), chunk("f", "answer"), answer("g", 2)]);
-    follow.expect("agent  the second answer");
+    follow.expect("Agent\r\n  the second answer");
     say(&[prompt("h", 3, "the third prompt")]);
-    follow.expect("you  the third prompt");
+    follow.expect("User\r\n  the third prompt");
     follow.interrupt();
     follow.rest();
     assert_eq!(follow.exit(), 130);
