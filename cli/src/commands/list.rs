@@ -57,7 +57,7 @@ pub struct List {
     /// List all sessions
     #[arg(long, conflicts_with = "limit")]
     all: bool,
-    /// Show the size of each session's payloads, which reads all events
+    /// Show the size of each session's payloads, which reads all events of the sessions listed
     #[arg(long)]
     size: bool,
     /// Show the list again whenever something was committed
@@ -149,10 +149,10 @@ impl List {
             Ok(())
         })?;
         if self.size {
-            let sizes: std::collections::HashMap<_, _> =
-                store.session_stats()?.into_iter().map(|stats| (stats.session_id, stats.payload_bytes)).collect();
             for summary in &mut summaries {
-                summary.payload_bytes = Some(sizes.get(&summary.record.id).copied().unwrap_or(0));
+                interrupt::check()?;
+                let stats = store.get_session_stats(&summary.record.id)?;
+                summary.payload_bytes = Some(stats.map_or(0, |stats| stats.payload_bytes));
             }
         }
         Ok(summaries)

@@ -41,9 +41,8 @@ impl ShowStats {
         let mut out = Output::new(global);
         if let Some(named) = &self.session {
             let id = choose(&store, named)?.id;
-            let found = store.session_stats()?.into_iter().find(|stats| stats.session_id == id);
-            let Some(stats) = found else {
-                // It has a record and no events.
+            let Some(stats) = store.get_session_stats(&id)? else {
+                // It was deleted meanwhile.
                 return self.empty(out, global, &id);
             };
             if global.json {
