@@ -1,14 +1,14 @@
 //! Proves what each option does, and how text is laid out.
 
 use agent_session_store::transcript::Transcript;
-use agent_session_store::transcript::render::{RenderOptions, TranscriptHead, TranscriptRenderer};
+use agent_session_store::transcript::render::{RenderOptions, TextRenderer, TranscriptHead, TranscriptRenderer};
 use proptest::prelude::*;
 use textwrap::core::display_width;
 
 use super::everything::session;
 use super::hostile::any_text;
 use super::pages::{assert_harmless, rendered};
-use super::{agent, chunk, client, prompt, stop, transcript, update};
+use super::{agent, chunk, client, event, prompt, stop, transcript, update};
 
 fn text(transcript: &Transcript, options: &RenderOptions) -> String {
     transcript.to_text(options)
@@ -226,6 +226,49 @@ proptest! {
         let (transcript, _) = session(&|_| said.clone());
         for line in text(&transcript, &RenderOptions::new().width(width)).lines() {
             prop_assert!(display_width(line) <= width.max(WIDEST), "{line:?}");
+        }
+    }
+}
+
+/// What is written after each event.
+#[test]
+fn a_turn_is_written_as_it_goes_on_and_nothing_twice() {
+    let call = |kind: &str, fields: &str| update(kind, &format!(r#""toolCallId":"c",{fields}"#));
+    let steps = |state: &str| update("plan", &format!(r#""entries":[{{"content":"look","status":"{state}"}}]"#));
+    let said = [
+        (prompt("1", "go"), "\n── Turn 1\n\nUser\n  go\n"),
+        (steps("pending"), "\nPlan\n  ○ look (pending)\n"),
+        (chunk("agent_message_chunk", "one"), ""),
+        (chunk("agent_message_chunk", " two"), ""),
+        (
+            call("tool_call", r#""title":"T","status":"pending""#),
+            "\nAgent\n  one two\n\nTool call: T ○ pending\n  Kind: other\n  Id: c\n",
+        ),
+        (call("tool_call_update", r#""status":"in_progress""#), ""),
+        (chunk("agent_message_chunk", "meanwhile"), ""),
+        (call("tool_call_update", r#""status":"completed""#), "\nTool call: T ✓ completed\n  Kind: other\n  Id: c\n"),
+        (steps("completed"), "\nPlan\n  ✓ look (completed)\n"),
+        (stop("1"), "\nAgent\n  meanwhile\n\n✓ Ended: end_turn\n"),
+        (prompt("2", "on"), "\n── Turn 2\n\nUser\n  on\n"),
+    ];
+    let mut transcript = Transcript::new();
+    let mut renderer = TextRenderer::new(RenderOptions::new().width(1_000));
+    for (index, (said, expected)) in (1..).zip(&said) {
+        transcript.push(&event(index, said));
+        // Asked again, it has nothing new.
+        for expected in [*expected, ""] {
+            let mut written = Vec::new();
+            for turn in transcript.take_finished() {
+                renderer.turn(&turn, &mut written).unwrap();
+            }
+            transcript.turns().iter().for_each(|turn| renderer.so_far(turn, &mut written).unwrap());
+            let written = String::from_utf8(written).unwrap();
+            // The rule, the time and the duration.
+            let lines = written.split_inclusive('\n').map(|line| match line.split_once(" · ") {
+                Some((title, _)) => format!("{title}\n"),
+                None => line.split_once(", after").map_or(line.to_owned(), |(line, _)| format!("{line}\n")),
+            });
+            assert_eq!(lines.collect::<String>(), expected, "{index}");
         }
     }
 }

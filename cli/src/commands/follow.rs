@@ -26,7 +26,7 @@ Examples:
 
 /// Shows a session as it happens, turn by turn, until Ctrl-C
 ///
-/// Messages are printed once they are complete. With --json, each line is a turn that is over.
+/// Messages are printed once they are complete, tool calls when they begin and when they have ended. With --json, each line is a turn that is over.
 #[derive(Args, Debug)]
 pub struct Follow {
     /// The session: its id, the beginning of it, or @1 for the latest

@@ -1,5 +1,6 @@
 //! Transcripts as plain text, for terminals.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use chrono::{DateTime, Utc};
@@ -9,7 +10,7 @@ use super::diff_lines::DiffLineKind;
 use super::part::{Fact, PartBlock, PartMark, Role, TurnPart};
 use super::render_options::RenderOptions;
 use super::renderer::{TranscriptHead, TranscriptRenderer};
-use crate::transcript::entry::EntryKind;
+use crate::transcript::entry::{Entry, EntryKind};
 use crate::transcript::peer_request::{Answer, PermissionOutcome};
 use crate::transcript::turn::Turn;
 
@@ -33,10 +34,13 @@ pub struct TextRenderer {
 }
 
 /// A turn of which a part was written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct BegunTurn {
     first_index: i64,
-    entries: usize,
+    /// The places of the entries that were written as they are in the end.
+    done: BTreeSet<usize>,
+    /// Of those that were written while they went on.
+    announced: BTreeSet<usize>,
 }
 
 /// The columns of a rule, where there are as many.
@@ -68,9 +72,9 @@ impl TextRenderer {
         Self { options, begun: None }
     }
 
-    /// Writes of a turn that goes on what will stay as it is, for somebody who watches. What was written of it before is not
-    /// written again, also by [`turn`](TranscriptRenderer::turn) once it is over. A message stays once something
-    /// follows it, a tool call once it has ended.
+    /// Writes of a turn that goes on what is new, for somebody who watches: a message once something follows it, and a tool
+    /// call, a request, a question or a plan twice, when it begins and when it has ended. Nothing is written again, also by
+    /// [`turn`](TranscriptRenderer::turn), which writes the rest once the turn is over.
     ///
     /// # Errors
     ///
@@ -96,40 +100,52 @@ impl TextRenderer {
     /// }
     /// ```
     pub fn so_far(&mut self, turn: &Turn, out: &mut dyn io::Write) -> io::Result<()> {
+        if !self.options.tells_of(turn) {
+            return Ok(());
+        }
+        self.begin_turn(turn, out)?;
         let last = turn.entries.len().checked_sub(1);
-        let stays = turn.entries.iter().enumerate().take_while(|(place, entry)| match &entry.kind {
-            EntryKind::ToolCall(call) => !matches!(call.status.as_deref(), None | Some("pending" | "in_progress")),
-            EntryKind::Permission(permission) => !matches!(permission.outcome, PermissionOutcome::Pending),
-            EntryKind::File(request) | EntryKind::Terminal(request) | EntryKind::Request(request) => {
-                !matches!(request.answer, Answer::Pending)
+        for (place, entry) in turn.entries.iter().enumerate() {
+            match progress(entry, Some(place) == last) {
+                Progress::Ended => self.entry(place, entry, out)?,
+                Progress::GoesOn => self.announce(place, entry, out)?,
+                Progress::Grows => {}
             }
-            _ => Some(*place) != last,
-        });
-        let stays = stays.count();
-        if self.options.tells_of(turn) { self.up_to(turn, stays, out) } else { Ok(()) }
+        }
+        Ok(())
     }
 
-    /// Writes the beginning of a turn and so many of its entries, but for what was written already.
-    fn up_to(&mut self, turn: &Turn, entries: usize, out: &mut dyn io::Write) -> io::Result<()> {
-        let begun = self.begun.filter(|begun| begun.first_index == turn.first_index);
-        if begun.is_none() {
-            let frame = self.options.frame(turn);
-            let mut lines = self.lines();
-            lines.blank();
-            lines.rule(&format!("{} · {}", frame.title, date(frame.begin)));
-            out.write_all(lines.out.as_bytes())?;
+    /// Writes the heading of a turn and its prompt, unless that was done.
+    fn begin_turn(&mut self, turn: &Turn, out: &mut dyn io::Write) -> io::Result<()> {
+        if self.begun.as_ref().is_some_and(|begun| begun.first_index == turn.first_index) {
+            return Ok(());
         }
-        let written = begun.map_or(0, |begun| begun.entries);
-        let prompt = turn.prompt.iter().filter(|_| begun.is_none());
-        for entry in prompt.chain(turn.entries.iter().take(entries).skip(written)) {
-            if let Some(part) = self.options.part(entry) {
-                let mut lines = self.lines();
-                lines.part(&part);
-                out.write_all(lines.out.as_bytes())?;
-            }
-        }
-        self.begun = Some(BegunTurn { first_index: turn.first_index, entries: entries.max(written) });
+        let frame = self.options.frame(turn);
+        let mut lines = self.lines();
+        lines.blank();
+        lines.rule(&format!("{} · {}", frame.title, date(frame.begin)));
+        out.write_all(lines.out.as_bytes())?;
+        turn.prompt.iter().try_for_each(|prompt| self.part(prompt, out))?;
+        let (done, announced) = (BTreeSet::new(), BTreeSet::new());
+        self.begun = Some(BegunTurn { first_index: turn.first_index, done, announced });
         Ok(())
+    }
+
+    fn entry(&mut self, place: usize, entry: &Entry, out: &mut dyn io::Write) -> io::Result<()> {
+        let is_new = self.begun.as_mut().is_none_or(|begun| begun.done.insert(place));
+        if is_new { self.part(entry, out) } else { Ok(()) }
+    }
+
+    fn announce(&mut self, place: usize, entry: &Entry, out: &mut dyn io::Write) -> io::Result<()> {
+        let is_new = self.begun.as_mut().is_none_or(|begun| begun.announced.insert(place));
+        if is_new { self.part(entry, out) } else { Ok(()) }
+    }
+
+    fn part(&self, entry: &Entry, out: &mut dyn io::Write) -> io::Result<()> {
+        let Some(part) = self.options.part(entry) else { return Ok(()) };
+        let mut lines = self.lines();
+        lines.part(&part);
+        out.write_all(lines.out.as_bytes())
     }
 
     fn lines(&self) -> TextLines {
@@ -157,7 +173,8 @@ impl TranscriptRenderer for TextRenderer {
         if !self.options.tells_of(turn) {
             return Ok(());
         }
-        self.up_to(turn, turn.entries.len(), out)?;
+        self.begin_turn(turn, out)?;
+        turn.entries.iter().enumerate().try_for_each(|(place, entry)| self.entry(place, entry, out))?;
         self.begun = None;
         let mut lines = self.lines();
         if let Some(end) = &self.options.frame(turn).end {
@@ -175,6 +192,29 @@ impl TranscriptRenderer for TextRenderer {
     fn end(&mut self, _out: &mut dyn io::Write) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// How far an entry of a turn that goes on has come.
+enum Progress {
+    /// It stays as it is.
+    Ended,
+    /// It has begun, and will end.
+    GoesOn,
+    /// More may be added to it.
+    Grows,
+}
+
+fn progress(entry: &Entry, is_last: bool) -> Progress {
+    let is_pending = match &entry.kind {
+        EntryKind::ToolCall(call) => matches!(call.status.as_deref(), None | Some("pending" | "in_progress")),
+        EntryKind::Plan { entries, .. } => entries.iter().any(|step| step.status.as_deref() != Some("completed")),
+        EntryKind::Permission(permission) => matches!(permission.outcome, PermissionOutcome::Pending),
+        EntryKind::File(request) | EntryKind::Terminal(request) | EntryKind::Request(request) => {
+            matches!(request.answer, Answer::Pending)
+        }
+        _ => return if is_last { Progress::Grows } else { Progress::Ended },
+    };
+    if is_pending { Progress::GoesOn } else { Progress::Ended }
 }
 
 struct TextLines {
