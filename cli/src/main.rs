@@ -15,6 +15,7 @@ mod progress;
 mod rendering;
 mod schema_changes;
 mod session_choice;
+mod session_filter;
 mod units;
 
 use std::process::ExitCode;

@@ -3,8 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use agent_session_store::{Export, ListSessionsRequest, Progress, Selection, SessionStore};
-use chrono::{DateTime, Utc};
+use agent_session_store::{Export, Progress, Selection, SessionStore};
 use clap::Args;
 
 use crate::arguments::{Global, Looking};
@@ -15,7 +14,7 @@ use crate::output::Output;
 use crate::place::Place;
 use crate::progress::{Meter, said};
 use crate::session_choice::choose;
-use crate::units::parse_time;
+use crate::session_filter::SessionFilter;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -33,23 +32,10 @@ pub struct ExportTo {
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// Only this session: its id, the beginning of it, or @1 for the latest
-    #[arg(long, value_name = "ID", conflicts_with_all = ["agent", "live", "ended", "since", "before"])]
+    #[arg(long, value_name = "ID", conflicts_with = "SessionFilter")]
     session: Option<String>,
-    /// Only the sessions of this agent
-    #[arg(long)]
-    agent: Option<String>,
-    /// Only sessions that have not ended
-    #[arg(long, conflicts_with = "ended")]
-    live: bool,
-    /// Only sessions that have ended
-    #[arg(long)]
-    ended: bool,
-    /// Only sessions that began then or later: a date, a time, or how long ago (7d)
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    since: Option<DateTime<Utc>>,
-    /// Only sessions that began before
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    before: Option<DateTime<Utc>>,
+    #[command(flatten)]
+    filter: SessionFilter,
     /// Leave out rows that cannot be decoded, and name them
     #[arg(long)]
     skip_undecodable: bool,
@@ -126,12 +112,10 @@ impl ExportTo {
         if let Some(named) = &self.session {
             return Ok(Selection::session(choose(store, named)?.id));
         }
-        if self.agent.is_none() && !self.live && !self.ended && self.since.is_none() && self.before.is_none() {
-            return Ok(Selection::all());
-        }
-        let request =
-            ListSessionsRequest::new().agent(self.agent.clone()).created_from(self.since).created_before(self.before);
-        let request = if self.live { request.live() } else { request };
-        Ok(Selection::matching(if self.ended { request.destroyed() } else { request }))
+        // Events without a record are in no selection but that of everything.
+        Ok(match self.filter.is_empty() {
+            true => Selection::all(),
+            false => Selection::matching(self.filter.request()),
+        })
     }
 }

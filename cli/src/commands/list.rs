@@ -15,7 +15,8 @@ use crate::listed_session::ListedSession;
 use crate::output::{ACTIVE, Look, Output};
 use crate::place::Place;
 use crate::printable;
-use crate::units::{GLANCE, age, count, parse_time, size};
+use crate::session_filter::SessionFilter;
+use crate::units::{GLANCE, age, count, size};
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -30,24 +31,8 @@ Examples:
 /// is an object, with --watch an array of all of them.
 #[derive(Args, Debug)]
 pub struct List {
-    /// Only the sessions of this agent
-    #[arg(long)]
-    agent: Option<String>,
-    /// Only the sessions in this sandbox
-    #[arg(long, value_name = "ID")]
-    sandbox: Option<String>,
-    /// Only sessions that have not ended
-    #[arg(long, conflicts_with = "ended")]
-    live: bool,
-    /// Only sessions that have ended
-    #[arg(long)]
-    ended: bool,
-    /// Only sessions that began then or later: a date, a time, or how long ago (7d)
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    since: Option<DateTime<Utc>>,
-    /// Only sessions that began before
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    before: Option<DateTime<Utc>>,
+    #[command(flatten)]
+    filter: SessionFilter,
     /// The oldest first
     #[arg(long)]
     oldest_first: bool,
@@ -95,14 +80,7 @@ impl List {
 
     fn request(&self) -> ListSessionsRequest {
         let page = u32::try_from(self.most()).unwrap_or(u32::MAX).min(100);
-        let request = ListSessionsRequest::new()
-            .limit(page)
-            .agent(self.agent.clone())
-            .sandbox_id(self.sandbox.clone())
-            .created_from(self.since)
-            .created_before(self.before);
-        let request = if self.live { request.live() } else { request };
-        let request = if self.ended { request.destroyed() } else { request };
+        let request = self.filter.request().limit(page);
         if self.oldest_first { request } else { request.descending() }
     }
 
@@ -181,8 +159,8 @@ impl List {
 
     /// Whether the places in the list are those that other commands take.
     fn is_numbered(&self) -> bool {
-        let filters =
-            self.agent.is_some() || self.sandbox.is_some() || self.live || self.ended || self.before.is_some();
+        let SessionFilter { agent, sandbox, live, ended, since: _, before } = &self.filter;
+        let filters = agent.is_some() || sandbox.is_some() || *live || *ended || before.is_some();
         !filters && !self.oldest_first
     }
 
