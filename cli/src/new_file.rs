@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -22,7 +22,12 @@ pub struct NewFile {
 enum Lines {
     Plain(BufWriter<NamedTempFile>),
     Compressed(Encoder<'static, BufWriter<NamedTempFile>>),
+    /// A device or a pipe, which is no file that could be replaced.
+    Straight(BufWriter<File>),
 }
+
+/// How a database file begins.
+const DATABASE: &[u8] = b"SQLite format 3\0";
 
 impl NewFile {
     /// Begins a file. Unless it may replace another, that there is one is an error.
@@ -30,11 +35,29 @@ impl NewFile {
         if !replaces && std::fs::symlink_metadata(target).is_ok() {
             return Err(exists(target));
         }
-        let file = NamedTempFile::with_prefix_in(".agent-sessions-", folder_of(target))
-            .map_err(|error| cannot_write(target, &error))?;
-        let file = BufWriter::new(file);
-        let writer = if is_compressed(target) { Lines::Compressed(Encoder::new(file, 0)?) } else { Lines::Plain(file) };
-        Ok(Self { target: target.to_owned(), replaces, writer })
+        // A link stays, and what it leads to is replaced.
+        let target = std::fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
+        let cannot_write = |error| cannot_write(&target, &error);
+        let writer = match std::fs::metadata(&target) {
+            Ok(there) if there.is_dir() => {
+                return Err(Failure::usage(format!("{} is a folder: name a file", target.display())));
+            }
+            Ok(there) if !there.is_file() => {
+                Lines::Straight(BufWriter::new(File::options().write(true).open(&target).map_err(cannot_write)?))
+            }
+            there => {
+                if there.is_ok() && is_of_database(&target) {
+                    return Err(Failure::usage(format!(
+                        "{} is a database, which is not replaced: choose another name",
+                        target.display()
+                    )));
+                }
+                let file = NamedTempFile::with_prefix_in(".agent-sessions-", folder_of(&target));
+                let file = BufWriter::new(file.map_err(cannot_write)?);
+                if is_compressed(&target) { Lines::Compressed(Encoder::new(file, 0)?) } else { Lines::Plain(file) }
+            }
+        };
+        Ok(Self { target, replaces, writer })
     }
 
     /// Writes what is left to disk and gives the file its name. Returns its size.
@@ -42,6 +65,10 @@ impl NewFile {
         let buffer = match self.writer {
             Lines::Plain(buffer) => buffer,
             Lines::Compressed(encoder) => encoder.finish()?,
+            Lines::Straight(mut writer) => {
+                writer.flush()?;
+                return Ok(0);
+            }
         };
         let file = buffer.into_inner().map_err(io::IntoInnerError::into_error)?;
         interrupt::check()?;
@@ -63,6 +90,7 @@ impl Write for NewFile {
         match &mut self.writer {
             Lines::Plain(writer) => writer.write(bytes),
             Lines::Compressed(writer) => writer.write(bytes),
+            Lines::Straight(writer) => writer.write(bytes),
         }
     }
 
@@ -70,6 +98,7 @@ impl Write for NewFile {
         match &mut self.writer {
             Lines::Plain(writer) => writer.flush(),
             Lines::Compressed(writer) => writer.flush(),
+            Lines::Straight(writer) => writer.flush(),
         }
     }
 }
@@ -78,6 +107,17 @@ impl fmt::Debug for NewFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NewFile").field("target", &self.target).finish_non_exhaustive()
     }
+}
+
+/// Whether a file is a database, or one of those beside it.
+fn is_of_database(path: &Path) -> bool {
+    let begins_so = |path: &Path| {
+        let mut beginning = [0; DATABASE.len()];
+        File::open(path).and_then(|mut file| file.read_exact(&mut beginning)).is_ok() && beginning == *DATABASE
+    };
+    let name = path.to_str().unwrap_or_default();
+    let beside = ["-wal", "-shm", "-journal"].iter().find_map(|end| name.strip_suffix(end));
+    begins_so(path) || beside.is_some_and(|database| begins_so(Path::new(database)))
 }
 
 pub fn is_compressed(path: &Path) -> bool {

@@ -83,6 +83,9 @@ impl Place {
                 Exit::NotFound,
                 format!("there is no file {}: give the path of a database with --db", path.display()),
             )),
+            Self::File(path) if path.is_dir() => {
+                Err(Failure::usage(format!("{} is a folder: give the path of a database with --db", path.display())))
+            }
             _ => Ok(()),
         }
     }

@@ -72,11 +72,11 @@ impl Prune {
         }
         let looked = place.look_as_it_is()?;
         let (request, rules) = self.request(&looked)?;
+        if self.dry_run {
+            return report(global, "would delete", looked.prune(&request.dry_run())?);
+        }
         if !self.yes {
             let doomed = looked.prune(&request.clone().dry_run())?;
-            if self.dry_run {
-                return report(global, "would delete", doomed);
-            }
             for rule in &rules {
                 warn(&format!("  {rule}"));
             }

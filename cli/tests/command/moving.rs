@@ -139,3 +139,18 @@ fn a_backup_is_a_database_of_its_own() {
         assert!(db.bytes() == before);
     }
 }
+
+#[test]
+#[cfg(unix)]
+fn a_device_is_written_to_and_a_link_is_followed() {
+    use std::os::unix::fs::FileTypeExt;
+    let db = Db::fixture(SDK);
+    db.stdout(&["show", "@1", "-o", "/dev/null"]);
+    assert!(std::fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    assert_eq!(db.stdout(&["export", "--force", "/dev/stdout"]), db.stdout(&["export"]));
+    std::fs::write(db.folder().join("page.html"), "old").unwrap();
+    std::os::unix::fs::symlink("page.html", db.folder().join("link")).unwrap();
+    db.stdout(&["show", "@1", "--format", "html", "-o", "link"]);
+    assert!(std::fs::symlink_metadata(db.folder().join("link")).unwrap().is_symlink());
+    assert!(std::fs::read_to_string(db.folder().join("page.html")).unwrap().starts_with("<!DOCTYPE html>"));
+}

@@ -14,6 +14,8 @@ fn a_dry_run_says_what_would_go() {
         ("prune-session", &["prune", "--dry-run", "--session", "@1", "--session", "plain", "--json"]),
     ] {
         pinned!(name, said(&db.run(arguments)));
+        let with_yes: Vec<_> = arguments.iter().chain(&["--yes"]).copied().collect();
+        assert_eq!(said(&db.run(&with_yes)), said(&db.run(arguments)));
     }
     assert!(db.bytes() == before);
 }

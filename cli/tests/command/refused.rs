@@ -115,3 +115,28 @@ fn a_locked_file_is_unavailable() {
     assert_eq!(exit, 5, "{line}");
     assert!(line.ends_with("try again when the other program is done\n"), "{line}");
 }
+
+/// Not even where another file would be.
+#[test]
+fn no_output_takes_the_place_of_a_database() {
+    let db = Db::fixture(SDK);
+    std::fs::write(db.folder().join("sessions.db-wal"), "").unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("sessions.db", db.folder().join("link")).unwrap();
+    let before = (db.bytes(), db.files());
+    let names =
+        if cfg!(unix) { &["sessions.db", "sessions.db-wal", "link"][..] } else { &["sessions.db", "sessions.db-wal"] };
+    for name in names {
+        for arguments in [&["show", "@1", "-o", name][..], &["export", "--force", name]] {
+            let (code, line) = db.refusal(arguments);
+            assert_eq!(code, 2, "{arguments:?}");
+            assert!(line.contains("is a database, which is not replaced"), "{line}");
+        }
+    }
+    assert!((db.bytes(), db.files()) == before);
+    for arguments in [&["show", "@1", "-o", "."][..], &["list", "--db", "."]] {
+        let (code, line) = db.refusal(arguments);
+        assert_eq!(code, 2, "{arguments:?}");
+        assert!(line.contains(" is a folder: "), "{line}");
+    }
+}
