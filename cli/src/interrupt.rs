@@ -1,7 +1,11 @@
 //! Ctrl-C, and the signals that end a process.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tempfile::TempDir;
 
 use crate::failure::{Exit, Failure, Result, Stopped};
 
@@ -24,8 +28,43 @@ pub fn install() {
     let _ = ctrlc::set_handler(|| match EFFECT.load(Ordering::SeqCst) {
         effect if effect == Effect::Nothing as u8 => {}
         effect if effect == Effect::Ask as u8 && !ASKED.swap(true, Ordering::SeqCst) => {}
-        _ => std::process::exit(i32::from(Exit::Interrupted as u8)),
+        _ => {
+            for folder in folders().iter() {
+                let _ = std::fs::remove_dir_all(folder);
+            }
+            std::process::exit(i32::from(Exit::Interrupted as u8))
+        }
     });
+}
+
+/// Folders that go with the process.
+static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn folders() -> MutexGuard<'static, Vec<PathBuf>> {
+    FOLDERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A temporary folder, which goes when this is dropped, and when a signal ends the process.
+#[derive(Debug)]
+pub struct ScratchFolder(TempDir);
+
+impl ScratchFolder {
+    pub fn new() -> Result<Self> {
+        let folder =
+            tempfile::tempdir().map_err(|error| Failure::from(error).when("cannot make a temporary folder"))?;
+        folders().push(folder.path().to_owned());
+        Ok(Self(folder))
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for ScratchFolder {
+    fn drop(&mut self) {
+        folders().retain(|folder| folder != self.0.path());
+    }
 }
 
 /// As long as this is there, signals have another effect.

@@ -28,7 +28,10 @@ pub struct ListedSession {
     /// The tokens of the last turn, if they were reported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<TokenUsage>,
-    /// The size of its payloads, where it was asked for.
+    /// How many events it has, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<i64>,
+    /// The size of their payloads, where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload_bytes: Option<i64>,
     pub state: &'static str,
@@ -53,6 +56,7 @@ impl From<SessionSummary> for ListedSession {
             is_running: summary.is_running,
             usage: summary.usage,
             tokens: summary.tokens,
+            events: None,
             payload_bytes: None,
             state,
             record: summary.session,

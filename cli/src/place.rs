@@ -6,11 +6,11 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use agent_session_store::{Error, SessionStore, SessionStoreBuilder};
-use tempfile::TempDir;
 
 use crate::arguments::{Global, Looking};
 use crate::copying;
 use crate::failure::{Exit, Failure, Result};
+use crate::interrupt::ScratchFolder;
 
 /// A file or a server.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub enum Place {
 pub struct OpenPlace {
     // Closed before the folder goes.
     store: SessionStore,
-    _copy: Option<TempDir>,
+    _copy: Option<ScratchFolder>,
 }
 
 impl Deref for OpenPlace {
@@ -107,8 +107,7 @@ impl Place {
 
     fn look_at_copy(&self) -> Result<OpenPlace> {
         let file = self.file("a server's database is not copied: run `agent-sessions migrate`")?;
-        let folder =
-            tempfile::tempdir().map_err(|error| Failure::from(error).when("cannot make a temporary folder"))?;
+        let folder = ScratchFolder::new()?;
         let copy = folder.path().join("copy.db");
         copying::copy(file, &copy)?;
         let store = SessionStore::open(&copy)?;

@@ -1,6 +1,6 @@
 //! Which session is meant: by id, by the beginning of one, or by `@1` for the latest.
 
-use agent_session_store::{ListSessionsRequest, SessionRecord, SessionStore};
+use agent_session_store::{Error, ListSessionsRequest, SessionRecord, SessionStore};
 
 use crate::failure::{Exit, Failure, Result};
 use crate::interrupt;
@@ -41,7 +41,9 @@ fn latest(store: &SessionStore, place: usize) -> Result<Choice> {
         return Err(Failure::usage("sessions are counted from @1, the latest"));
     };
     let page = u32::try_from(place).unwrap_or(PAGE).min(PAGE);
-    match store.sessions(ListSessionsRequest::new().descending().limit(page)).nth(skipped) {
+    // As a list counts them.
+    let is_listed = |record: &Result<_, Error>| !matches!(record, Err(Error::Decode { .. }));
+    match store.sessions(ListSessionsRequest::new().descending().limit(page)).filter(is_listed).nth(skipped) {
         Some(record) => Ok(record?.into()),
         None => Err(Failure::said(
             Exit::NotFound,

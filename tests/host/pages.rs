@@ -17,6 +17,7 @@ fn prose(path: &Path) -> String {
 fn guide() -> Vec<String> {
     let pages = std::fs::read_dir(root().join("docs")).unwrap();
     let mut names: Vec<_> = pages.map(|page| page.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name.ends_with(".md"));
     names.sort();
     assert!(names.len() >= 11, "{names:?}");
     names

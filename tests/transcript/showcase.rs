@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use agent_session_store::transcript::Transcript;
-use agent_session_store::{ListEventsRequest, ListSessionsRequest, SessionEvent, SessionRecord, SessionStore};
+use agent_session_store::{
+    JournalMode, ListEventsRequest, ListSessionsRequest, SessionEvent, SessionRecord, SessionStore,
+};
 use serde_json::{Value, json};
 
 use super::{Said, agent, client, common, event};
@@ -215,7 +217,8 @@ fn the_sample_database_has_them() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/sessions.db");
     if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
         let _ = std::fs::remove_file(&path);
-        let store = SessionStore::open(&path).unwrap();
+        // Without a log, it can be read in a folder that cannot be written to.
+        let store = SessionStore::builder().journal_mode(JournalMode::Rollback).open(&path).unwrap();
         for (record, events) in &sessions {
             store.update_session(record).unwrap();
             store.insert_events(events).unwrap();

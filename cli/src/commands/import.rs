@@ -41,19 +41,30 @@ impl ImportFrom {
     pub fn run(self, global: &Global) -> Result<Exit> {
         let place = Place::of(global)?;
         let (lines, meter) = lines(self.file.as_deref())?;
+        let created = match &place {
+            Place::File(path) if !path.exists() => Some(path.clone()),
+            _ => None,
+        };
         let store = place.write_or_create()?;
         let _asked = interrupt::asked_for();
         let import = Import::new(lines).progress(|done| meter.rows(done));
         let import = if self.keep_existing { import.keep_existing() } else { import };
         let done = store.import(import);
         meter.clear();
+        let is_empty = done.is_err() && store.stats().is_ok_and(|stats| (stats.sessions, stats.events) == (0, 0));
         store.close()?;
+        if let Some(path) = created.filter(|_| is_empty) {
+            let _ = std::fs::remove_file(path);
+        }
         let done = done.map_err(|error| match Failure::from(error) {
             Failure::Interrupted(line) => {
                 let line = line.unwrap_or_else(|| "interrupted: nothing was imported".to_owned());
                 Failure::Interrupted(Some(format!("{line}; import the file again for the rest")))
             }
-            other => other,
+            other => match &self.file {
+                Some(path) => other.when(format!("cannot import {}", path.display())),
+                None => other,
+            },
         })?;
         let mut out = Output::new(global);
         if global.json {

@@ -79,9 +79,12 @@ impl List {
     }
 
     fn request(&self) -> ListSessionsRequest {
-        let page = u32::try_from(self.most()).unwrap_or(u32::MAX).min(100);
-        let request = self.filter.request().limit(page);
+        let request = self.filter.request().limit(self.page());
         if self.oldest_first { request } else { request.descending() }
+    }
+
+    fn page(&self) -> u32 {
+        u32::try_from(self.most()).unwrap_or(u32::MAX).clamp(1, 100)
     }
 
     fn most(&self) -> usize {
@@ -95,7 +98,7 @@ impl List {
         left_out: &mut LeftOut,
         mut work: impl FnMut(ListedSession) -> Result<()>,
     ) -> Result<()> {
-        let (mut left, mut request) = (self.most(), self.request());
+        let (mut left, page, mut request) = (self.most(), self.page(), self.request());
         while left > 0 {
             interrupt::check()?;
             let next = match store.list_session_summaries(&request) {
@@ -105,12 +108,18 @@ impl List {
                     sessions.map(ListedSession::from).try_for_each(&mut work)?;
                     page.next_cursor
                 }
+                // Those before it are read one by one.
+                Err(Error::Decode { .. }) if request.page_size() > 1 => {
+                    request = request.limit(1);
+                    continue;
+                }
                 Err(error) => {
                     let after = match &error {
                         Error::Decode { after, .. } => after.clone(),
                         _ => None,
                     };
                     left_out.row::<()>(Err(error))?;
+                    request = request.limit(page);
                     after
                 }
             };
@@ -130,6 +139,7 @@ impl List {
             for summary in &mut summaries {
                 interrupt::check()?;
                 let stats = store.get_session_stats(&summary.record.id)?;
+                summary.events = Some(stats.as_ref().map_or(0, |stats| stats.events));
                 summary.payload_bytes = Some(stats.map_or(0, |stats| stats.payload_bytes));
             }
         }
@@ -173,7 +183,8 @@ impl List {
         }
         let look = out.look();
         let numbered = look.is_terminal && self.is_numbered();
-        let mut head = vec!["age", "id", "agent", "title", "folder", "events", "state"];
+        let events = if self.size { "events" } else { "last" };
+        let mut head = vec!["age", "id", "agent", "title", "folder", events, "state"];
         if numbered {
             head.insert(0, "");
         }
@@ -195,7 +206,7 @@ impl List {
                 _ => column.set_constraint(ColumnConstraint::ContentWidth),
             };
             let is_hidden = match *name {
-                "folder" | "agent" | "events" | "size" => narrower(70),
+                "folder" | "agent" | "events" | "last" | "size" => narrower(70),
                 "age" | "title" => narrower(40),
                 "state" => narrower(24),
                 _ => false,
@@ -203,7 +214,7 @@ impl List {
             if is_hidden {
                 column.set_constraint(ColumnConstraint::Hidden);
             }
-            if matches!(*name, "age" | "events" | "size") {
+            if matches!(*name, "age" | "events" | "last" | "size") {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
@@ -225,7 +236,7 @@ impl List {
             .add_cell(Cell::new(printable::line(&summary.record.agent)))
             .add_cell(of(&summary.title))
             .add_cell(of(&summary.cwd))
-            .add_cell(Cell::new(number(summary.last_index.unwrap_or(0))));
+            .add_cell(Cell::new(number(summary.events.or(summary.last_index).unwrap_or(0))));
         if self.size {
             row.add_cell(Cell::new(size(u64::try_from(summary.payload_bytes.unwrap_or(0)).unwrap_or(0))));
         }

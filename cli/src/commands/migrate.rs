@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::arguments::Global;
 use crate::copying;
-use crate::failure::{Exit, Failure, Result};
+use crate::failure::{Exit, Result};
+use crate::interrupt::ScratchFolder;
 use crate::output::Output;
 use crate::place::Place;
 use crate::printable;
@@ -68,7 +69,9 @@ impl Migrate {
         if global.json {
             out.json(&report)?;
         } else if report.changes.is_empty() {
-            writeln!(out, "nothing to migrate")?;
+            // A server may have been given indexes that are not needed.
+            let is_done = matches!(place, Place::Server { .. }) && !self.dry_run;
+            writeln!(out, "{}", if is_done { "up to date" } else { "nothing to migrate" })?;
         } else {
             writeln!(out, "{}", if self.dry_run { "would migrate:" } else { "migrated:" })?;
             for change in &report.changes {
@@ -87,7 +90,7 @@ fn migrate(conn: &mut SqliteConnection) -> Result<Vec<String>> {
 }
 
 fn on_copy(path: &Path) -> Result<Vec<String>> {
-    let folder = tempfile::tempdir().map_err(|error| Failure::from(error).when("cannot make a temporary folder"))?;
+    let folder = ScratchFolder::new()?;
     let copy = folder.path().join("copy.db");
     copying::copy(path, &copy)?;
     migrate(&mut copying::connect(&copy, "rw")?)

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use agent_session_store::transcript::{Transcript, Turn};
-use agent_session_store::{ListEventsRequest, SessionStore};
+use agent_session_store::{Error, ListEventsRequest, SessionStore};
 use clap::Args;
 
 use super::LeftOut;
@@ -170,7 +170,11 @@ pub fn last_turns(
     number: usize,
     left_out: &mut LeftOut,
 ) -> Result<(Vec<Turn>, Option<String>)> {
-    let end = store.last_event_index(id)?.unwrap_or(0);
+    // Where that cannot be told, everything is read.
+    let end = match store.last_event_index(id) {
+        Err(Error::Decode { .. }) => 0,
+        end => end?.unwrap_or(0),
+    };
     let mut events: i64 = 256;
     loop {
         let after = end.saturating_sub(events);

@@ -8,7 +8,8 @@ use agent_session_store::transcript::Turn;
 use agent_session_store::transcript::render::{
     HtmlRenderer, MarkdownRenderer, RenderOptions, TextRenderer, TranscriptHead, TranscriptRenderer,
 };
-use agent_session_store::{ListEventsRequest, SessionRecord, SessionStore, SessionSummary};
+use agent_session_store::{ListSessionsRequest, SessionRecord, SessionStore};
+use chrono::TimeDelta;
 use clap::ValueEnum;
 
 use self::json::JsonDocument;
@@ -63,11 +64,11 @@ impl Heading {
     pub fn of(store: &SessionStore, session: Choice) -> Self {
         let Choice { id, record } = session;
         let title = record.as_ref().and_then(|record| {
-            let count = u32::try_from(SessionSummary::FIRST_EVENTS).unwrap_or(u32::MAX);
-            // What cannot be decoded has no title; it is named where it is left out.
-            let first = store.list_events(&ListEventsRequest::new(&id).limit(count)).ok()?.items;
-            let last = store.latest_events(&id, SessionSummary::LAST_EVENTS.try_into().ok()?, None).ok()?;
-            SessionSummary::new(record.clone(), &first, &last).title
+            // Of the sessions that began at that moment.
+            let (from, before) = (record.created_at, record.created_at + TimeDelta::milliseconds(1));
+            let request = ListSessionsRequest::new().created_from(from).created_before(before);
+            let page = store.list_session_summaries(&request).ok()?;
+            page.items.into_iter().find(|summary| summary.session.id == record.id)?.title
         });
         Self { id, record, title }
     }

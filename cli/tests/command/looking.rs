@@ -357,3 +357,33 @@ fn a_page_is_opened_in_the_browser() {
     assert!(std::fs::read_to_string(&opened).unwrap().trim().ends_with("page.html"));
     assert!(std::fs::read_to_string(db.folder().join("page.html")).unwrap().starts_with("<!DOCTYPE html>"));
 }
+
+#[test]
+fn a_record_that_cannot_be_decoded_hides_no_other() {
+    let db = Db::none();
+    let store = db.store();
+    for number in 1..=5 {
+        store.update_session(&session(&format!("session-{number}"), number)).unwrap();
+    }
+    store.close().unwrap();
+    let conn = rusqlite::Connection::open(db.path()).unwrap();
+    conn.execute("UPDATE sessions SET session_init_json = '{' WHERE id IN ('session-2', 'session-4')", []).unwrap();
+    drop(conn);
+    let output = db.run(&["list", "--json"]);
+    assert_eq!(output.status.code(), Some(6), "{}", said(&output));
+    let ids = |text: &[u8]| -> Vec<String> {
+        let lines = String::from_utf8(text.to_vec()).unwrap();
+        lines
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let listed = ids(&output.stdout);
+    assert_eq!(listed, ["session-5", "session-3", "session-1"]);
+    assert_eq!(String::from_utf8(output.stderr).unwrap().lines().count(), 2);
+    // Names by place are those of the list.
+    for (place, id) in (1..).zip(&listed) {
+        let shown = db.stdout(&["show", &format!("@{place}"), "--json"]);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap()["sessionId"], **id);
+    }
+}

@@ -154,3 +154,16 @@ fn a_device_is_written_to_and_a_link_is_followed() {
     assert!(std::fs::symlink_metadata(db.folder().join("link")).unwrap().is_symlink());
     assert!(std::fs::read_to_string(db.folder().join("page.html")).unwrap().starts_with("<!DOCTYPE html>"));
 }
+
+#[test]
+fn an_import_of_which_nothing_comes_creates_no_file() {
+    let db = Db::none();
+    for (name, bytes) in [("garbage.jsonl", &b"garbage"[..]), ("cut.jsonl.zst", b"\x28\xb5\x2f\xfd\x04\x00")] {
+        std::fs::write(db.folder().join(name), bytes).unwrap();
+        let (code, line) = db.refusal(&["import", name]);
+        assert_eq!(code, 6, "{line}");
+        assert!(line.contains(name), "{line}");
+        std::fs::remove_file(db.folder().join(name)).unwrap();
+        assert!(db.files().is_empty(), "{:?}", db.files());
+    }
+}
