@@ -81,9 +81,12 @@ const REMEMBERED_REQUESTS: usize = 1024;
 /// How long the id and the method of such a request may be together.
 const REMEMBERED_BYTES: usize = 256;
 
-/// Whether a status of OpenCode is that it has nothing to do.
-fn says_idle(params: JsonNode<'_>) -> bool {
-    params.member("status").and_then(JsonNode::string).as_deref() == Some("idle")
+/// What the reference server reports of OpenCode, whose prompts it does not answer: whether it is `busy` or `idle`.
+pub(super) fn opencode_status(method: &str, parameters: JsonNode<'_>) -> Option<String> {
+    if method != "_sandboxagent/opencode/status" {
+        return None;
+    }
+    parameters.member("status").and_then(JsonNode::string)
 }
 
 impl Transcript {
@@ -132,7 +135,7 @@ impl Transcript {
                 }
             }
             (Envelope::Notification { method, params: Some(params) }, Sender::Agent)
-                if method == "_sandboxagent/opencode/status" && says_idle(params) =>
+                if opencode_status(&method, params).as_deref() == Some("idle") =>
             {
                 self.add(event, EntryKind::Notification { sender: Sender::Agent, method, params: Some(params.json()) });
                 if let Some(turn) = self.turns.last_mut().filter(|turn| turn.is_running()) {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::assembly::Transcript;
+use super::assembly::{Transcript, opencode_status};
 use super::entry::{ChatMessage, Entry, EntryKind};
 use super::json_node::JsonNode;
 use super::peer_request::{Answer, PeerRequest, PeerResponse};
@@ -351,15 +351,12 @@ fn newest_first(runs: &[Transcript]) -> impl Iterator<Item = &Entry> {
     runs.iter().rev().flat_map(|run| run.turns().iter().rev().flat_map(|turn| turn.entries.iter().rev()))
 }
 
-/// Whether the agent says that it does nothing now, as the reference server reports it of OpenCode, whose prompts it does not
-/// answer.
+/// Whether the agent says that it does nothing now.
 fn says_idle(turns: &[Turn]) -> bool {
     let entries = turns.iter().rev().flat_map(|turn| turn.entries.iter().rev());
     let mut states = entries.filter_map(|entry| match &entry.kind {
-        EntryKind::Notification { sender: Sender::Agent, method, params: Some(params) }
-            if method == "_sandboxagent/opencode/status" =>
-        {
-            JsonNode::new(params.get()).member("status").and_then(JsonNode::string)
+        EntryKind::Notification { sender: Sender::Agent, method, params: Some(params) } => {
+            opencode_status(method, JsonNode::new(params.get()))
         }
         _ => None,
     });
