@@ -20,7 +20,8 @@ impl Pager {
         }
         let named = ["AGENT_SESSIONS_PAGER", "PAGER"].iter().find_map(std::env::var_os);
         let command = named.unwrap_or_else(|| "less".into());
-        if command.is_empty() || command == "cat" {
+        // A terminal that can do nothing shows no pages.
+        if command.is_empty() || command == "cat" || std::env::var_os("TERM").is_some_and(|term| term == "dumb") {
             return None;
         }
         let mut shell = Command::new("sh");

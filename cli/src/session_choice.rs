@@ -30,7 +30,9 @@ pub fn choose(store: &SessionStore, named: &str) -> Result<Choice> {
     if store.last_event_index(named)?.is_some() {
         return Ok(Choice { id: named.to_owned(), record: None });
     }
-    if let Some(place) = named.strip_prefix('@').and_then(|place| place.parse::<usize>().ok()) {
+    if let Some(place) =
+        named.strip_prefix('@').filter(|place| !place.starts_with('+')).and_then(|place| place.parse::<usize>().ok())
+    {
         return latest(store, place);
     }
     beginning_with(store, named)
@@ -47,7 +49,7 @@ fn latest(store: &SessionStore, place: usize) -> Result<Choice> {
         Some(record) => Ok(record?.into()),
         None => Err(Failure::said(
             Exit::NotFound,
-            format!("there are fewer than {place} sessions: `agent-sessions list` shows them"),
+            format!("there are fewer sessions than {place}: `agent-sessions list` shows them"),
         )),
     }
 }

@@ -1,6 +1,6 @@
 //! `events`: the payloads as they are stored.
 
-use agent_session_store::{ListEventsRequest, SessionEvent};
+use agent_session_store::{ListEventsRequest, SessionEvent, SessionStore};
 use clap::Args;
 
 use super::LeftOut;
@@ -52,13 +52,8 @@ impl Events {
         let mut out = Output::new(global);
         match self.last {
             Some(number) => {
-                let newest_first = request.descending().limit(number.min(PAGE.0)).max_bytes(PAGE.1);
-                let mut last = Vec::new();
-                for event in store.events(newest_first).take(usize::try_from(number).unwrap_or(usize::MAX)) {
-                    interrupt::check()?;
-                    last.extend(left_out.row(event)?);
-                }
-                last.iter().rev().try_for_each(|event| print(&mut out, event, global))?;
+                let last = last(&store, request, number, &mut left_out)?;
+                last.iter().try_for_each(|event| print(&mut out, event, global))?;
             }
             None => {
                 for event in store.events(request.limit(PAGE.0).max_bytes(PAGE.1)) {
@@ -72,6 +67,27 @@ impl Events {
         out.finish()?;
         Ok(left_out.exit())
     }
+}
+
+/// The last events of those that can be decoded, in their order.
+pub fn last(
+    store: &SessionStore,
+    request: ListEventsRequest,
+    number: u32,
+    left_out: &mut LeftOut,
+) -> Result<Vec<SessionEvent>> {
+    let newest_first = request.descending().limit(number.min(PAGE.0)).max_bytes(PAGE.1);
+    let number = usize::try_from(number).unwrap_or(usize::MAX);
+    let mut last = Vec::new();
+    let mut events = store.events(newest_first);
+    while last.len() < number
+        && let Some(event) = events.next()
+    {
+        interrupt::check()?;
+        last.extend(left_out.row(event)?);
+    }
+    last.reverse();
+    Ok(last)
 }
 
 /// One line for an event: its payload, or with `--json` all of it.

@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::{LeftOut, events, show};
 use crate::arguments::Global;
-use crate::failure::{Exit, Result, warn};
+use crate::failure::{Exit, Failure, Result, warn};
 use crate::interrupt;
 use crate::output::Output;
 use crate::place::Place;
@@ -56,7 +56,9 @@ impl Follow {
     pub fn run(self, global: &Global) -> Result<Exit> {
         let store = Place::of(global)?.look_as_it_is()?;
         let session = match choose(&store, &self.session) {
-            Err(_) if self.wait => Choice { id: self.session.clone(), record: None },
+            Err(Failure::Said { exit: Exit::NotFound, .. }) if self.wait => {
+                Choice { id: self.session.clone(), record: None }
+            }
             found => found?,
         };
         let _asked = interrupt::asked_for();
@@ -73,16 +75,11 @@ impl Follow {
         let request = match self.all {
             true => request,
             false => {
-                let newest_first = request.clone().descending().limit(self.last.min(1000));
-                let mut last: Vec<SessionEvent> = Vec::new();
-                for event in store.events(newest_first).take(usize::try_from(self.last).unwrap_or(usize::MAX)) {
-                    last.extend(LeftOut::default().row(event)?);
-                }
-                last.iter().rev().try_for_each(|event| events::print(out, event, global))?;
-                let end = match last.first() {
-                    Some(event) => Some(request.cursor_after(event)),
-                    None => store.latest_events(&session.id, 1, None)?.first().map(|event| request.cursor_after(event)),
-                };
+                // Also to know where to go on, where none is wanted.
+                let last = events::last(store, request.clone(), self.last.max(1), &mut LeftOut::default())?;
+                let mut wanted = last.iter().take(if self.last == 0 { 0 } else { last.len() });
+                wanted.try_for_each(|event| events::print(out, event, global))?;
+                let end = last.last().map(|event| request.cursor_after(event));
                 request.cursor(end)
             }
         };
@@ -125,7 +122,10 @@ impl Follow {
         let (turns, _) = show::last_turns(store, &session.id, number, &mut LeftOut::default())?;
         Ok(match turns.first() {
             Some(turn) => request.after(turn.first_index.saturating_sub(1)),
-            None => request.after(store.last_event_index(&session.id)?),
+            None => match events::last(store, request.clone(), 1, &mut LeftOut::default())?.last() {
+                Some(event) => request.clone().cursor(Some(request.cursor_after(event))),
+                None => request,
+            },
         })
     }
 }

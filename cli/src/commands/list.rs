@@ -9,7 +9,7 @@ use comfy_table::{Cell, CellAlignment, ColumnConstraint, Row, Width};
 
 use super::LeftOut;
 use crate::arguments::{Global, Looking};
-use crate::failure::{Exit, Failure, Result};
+use crate::failure::{Exit, Failure, Result, warn};
 use crate::interrupt;
 use crate::listed_session::ListedSession;
 use crate::output::{ACTIVE, Look, Output};
@@ -152,8 +152,16 @@ impl List {
         loop {
             interrupt::check()?;
             let Some(now) = store.changed_since_timeout(token, GLANCE)? else { continue };
+            let summaries = match self.summaries(store, &mut LeftOut::default()) {
+                // A lock, or a server that is started anew: what there is then is shown.
+                Err(Failure::Said { exit: Exit::Unavailable, line }) => {
+                    warn(&format!("waiting: {line}"));
+                    std::thread::sleep(GLANCE * 10);
+                    continue;
+                }
+                summaries => summaries?,
+            };
             token = now;
-            let summaries = self.summaries(store, &mut LeftOut::default())?;
             if global.json {
                 out.json(&summaries)?;
             } else {

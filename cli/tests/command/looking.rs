@@ -387,3 +387,24 @@ fn a_record_that_cannot_be_decoded_hides_no_other() {
         assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap()["sessionId"], **id);
     }
 }
+
+#[test]
+fn the_last_of_a_session_are_shown_whatever_else_is_in_it() {
+    let db = Db::none();
+    let store = db.store();
+    store.update_session(&session("session-1", 1)).unwrap();
+    store.append_events("session-1", &[prompt("a", 1, "go"), chunk("b", "here"), answer("c", 1)]).unwrap();
+    store.close().unwrap();
+    // Behind all others, with an index that is none.
+    let conn = rusqlite::Connection::open(db.path()).unwrap();
+    conn.execute("INSERT INTO events VALUES ('z', 'x', 'session-1', 0, 'c', 'agent', '{}')", []).unwrap();
+    drop(conn);
+    let run = |arguments: &[&str]| {
+        let output = db.run(arguments);
+        assert_eq!(output.status.code(), Some(6), "{}", said(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(run(&["events", "@1", "--last", "2"]).lines().count(), 2);
+    let shown = run(&["show", "@1", "--last", "1"]);
+    assert!(shown.starts_with("go\n") && shown.contains("Agent\n  here\n"), "{shown}");
+}

@@ -105,6 +105,7 @@ fn a_long_transcript_goes_through_the_pager() {
     assert!(paged(&[("AGENT_SESSIONS_PAGER", pager)], &["show", LONG]));
     assert!(paged(&[("PAGER", pager)], &["show", LONG]));
     assert!(!paged(&[("PAGER", pager)], &["show", LONG, "--no-pager"]));
+    assert!(!paged(&[("PAGER", pager), ("TERM", "dumb")], &["show", LONG]));
     assert!(!paged(&[("PAGER", pager), ("AGENT_SESSIONS_PAGER", "")], &["show", LONG]));
     assert!(!paged(&[("PAGER", pager)], &["show", LONG, "--json"]));
     // One that is not there is no reason to show nothing.
