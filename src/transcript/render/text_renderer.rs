@@ -107,9 +107,9 @@ impl TextRenderer {
         let last = turn.entries.len().checked_sub(1);
         for (place, entry) in turn.entries.iter().enumerate() {
             match progress(entry, Some(place) == last) {
-                Progress::Ended => self.entry(place, entry, out)?,
-                Progress::GoesOn => self.announce(place, entry, out)?,
-                Progress::Grows => {}
+                EntryProgress::Ended => self.entry(place, entry, out)?,
+                EntryProgress::GoesOn => self.announce(place, entry, out)?,
+                EntryProgress::Grows => {}
             }
         }
         Ok(())
@@ -195,7 +195,7 @@ impl TranscriptRenderer for TextRenderer {
 }
 
 /// How far an entry of a turn that goes on has come.
-enum Progress {
+enum EntryProgress {
     /// It stays as it is.
     Ended,
     /// It has begun, and will end.
@@ -204,7 +204,7 @@ enum Progress {
     Grows,
 }
 
-fn progress(entry: &Entry, is_last: bool) -> Progress {
+fn progress(entry: &Entry, is_last: bool) -> EntryProgress {
     let is_pending = match &entry.kind {
         EntryKind::ToolCall(call) => matches!(call.status.as_deref(), None | Some("pending" | "in_progress")),
         EntryKind::Plan { entries, .. } => entries.iter().any(|step| step.status.as_deref() != Some("completed")),
@@ -212,9 +212,9 @@ fn progress(entry: &Entry, is_last: bool) -> Progress {
         EntryKind::File(request) | EntryKind::Terminal(request) | EntryKind::Request(request) => {
             matches!(request.answer, Answer::Pending)
         }
-        _ => return if is_last { Progress::Grows } else { Progress::Ended },
+        _ => return if is_last { EntryProgress::Grows } else { EntryProgress::Ended },
     };
-    if is_pending { Progress::GoesOn } else { Progress::Ended }
+    if is_pending { EntryProgress::GoesOn } else { EntryProgress::Ended }
 }
 
 struct TextLines {
