@@ -76,6 +76,15 @@ macro_rules! print {
                 }
             } }
 
+            documented! { session_summaries on async_connection {
+                fn session_summaries(&mut self, request: ListSessionsRequest) -> ConnectionSummaries<'_, Self>
+                where
+                    Self: Sized,
+                {
+                    ConnectionSummaries { conn: self, walk: Walk::new(request) }
+                }
+            } }
+
             documented! { export on async_connection {
                 /// Returns the writer with the progress. The writer is blocking: between two writes of it, the export
                 /// waits for the database.
@@ -99,8 +108,8 @@ macro_rules! print {
 verbs!(print!);
 
 macro_rules! connection_rows {
-    ($rows:ident, $method:ident, $list:ident, $request:ident, $record:ident, $what:literal, $example:literal) => {
-        #[doc = concat!("The ", $what, "s of a listing, returned by [`AsyncSessionPersistDriver::", stringify!($method), "`]:")]
+    ($rows:ident, $method:ident, $list:ident, $request:ident, $record:ident, $what:literal, $many:literal, $example:literal) => {
+        #[doc = concat!("The ", $many, " of a listing, returned by [`AsyncSessionPersistDriver::", stringify!($method), "`]:")]
         /// an async iterator.
         #[derive(Debug)]
         pub struct $rows<'a, C> {
@@ -145,6 +154,7 @@ connection_rows!(
     ListEventsRequest,
     SessionEvent,
     "event",
+    "events",
     "let first = conn.events(ListEventsRequest::new(\"session-1\")).next().await?;"
 );
 connection_rows!(
@@ -154,7 +164,19 @@ connection_rows!(
     ListSessionsRequest,
     SessionRecord,
     "session",
+    "sessions",
     "let newest = conn.sessions(ListSessionsRequest::new().descending()).next().await?;"
+);
+
+connection_rows!(
+    ConnectionSummaries,
+    session_summaries,
+    list_session_summaries,
+    ListSessionsRequest,
+    SessionSummary,
+    "summary",
+    "summaries",
+    "let newest = conn.session_summaries(ListSessionsRequest::new().descending()).next().await?;"
 );
 
 /// Implements the verbs for a connection that waits, over its [`Database`](crate::database::Database). `$run` is the

@@ -197,6 +197,8 @@ fn sessions_in_order<D: SessionPersistDriver>(driver: &mut D) {
         assert_eq!(walk_sessions(driver, ListSessionsRequest::new().limit(limit)), expected);
         let iterated = driver.sessions(ListSessionsRequest::new().limit(limit));
         assert_eq!(iterated.map(|session| session.unwrap().id).collect::<Vec<_>>(), expected);
+        let summaries = driver.session_summaries(ListSessionsRequest::new().limit(limit));
+        assert_eq!(summaries.map(|summary| summary.unwrap().session.id).collect::<Vec<_>>(), expected);
     }
     expected.reverse();
     for limit in [1, 2, 5, 6] {

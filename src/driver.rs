@@ -66,6 +66,18 @@ macro_rules! print {
                 }
             } }
 
+            documented! { session_summaries on connection {
+                fn session_summaries(
+                    &mut self,
+                    request: ListSessionsRequest,
+                ) -> impl Iterator<Item = Result<SessionSummary>>
+                where
+                    Self: Sized,
+                {
+                    verb::walk(|request| self.list_session_summaries(request), request)
+                }
+            } }
+
             documented! { export on connection {
                 fn export<'a, W: Write>(&mut self, writer: W, export: impl Into<Export<'a>>) -> Result<Progress>
                 where

@@ -116,7 +116,7 @@ mod verb;
 mod verbs;
 
 #[cfg(feature = "diesel-async")]
-pub use async_driver::{AsyncSessionPersistDriver, ConnectionEvents, ConnectionSessions};
+pub use async_driver::{AsyncSessionPersistDriver, ConnectionEvents, ConnectionSessions, ConnectionSummaries};
 #[cfg(feature = "postgres")]
 pub use database::convert_jsonb;
 pub use database::{EventsOrder, EventsPredicate, MIGRATIONS, Migrations, SessionsOrder, SessionsPredicate, migrate};
@@ -138,7 +138,7 @@ pub use model::retention::PruneRequest;
 pub use model::session::SessionRecord;
 pub use model::transfer::{Export, Import, ImportSource, Selection};
 #[cfg(feature = "async")]
-pub use store::{AsyncEvents, AsyncFollow, AsyncFollowAll, AsyncSessionStore, AsyncSessions};
+pub use store::{AsyncEvents, AsyncFollow, AsyncFollowAll, AsyncSessionStore, AsyncSessions, AsyncSummaries};
 pub use store::{
     ChangeToken, Durability, Follow, FollowAll, JournalMode, SessionStore, SessionStoreBuilder, StoreConnection,
     StoreTransaction,

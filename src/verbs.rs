@@ -323,6 +323,12 @@ macro_rules! documented {
         #[doc = sessions_example!($face)]
         $($method)*
     };
+    (session_summaries on $face:ident { $($method:tt)* }) => {
+        /// Iterates over the summaries of all sessions of a listing, page by page, as [`sessions`](Self::sessions) does over
+        /// their records.
+        #[doc = summaries_example!($face)]
+        $($method)*
+    };
     (export on $face:ident { $($method:tt)* }) => {
         /// Writes sessions as JSON Lines, from a consistent snapshot, with one page of events in memory. Pass a
         /// [`Selection`](crate::Selection), or an [`Export`](crate::Export) to report progress or skip rows that cannot
@@ -582,6 +588,37 @@ macro_rules! sessions_example {
     };
 }
 
+macro_rules! summaries_example {
+    (tasks) => {
+        summaries_example!(awaited tasks)
+    };
+    (async_connection) => {
+        summaries_example!(awaited async_connection)
+    };
+    (awaited $face:ident) => {
+        concat!(
+            "# Example\n\n```\n",
+            on!($face),
+            "let mut summaries = ",
+            receiver!($face),
+            ".session_summaries(ListSessionsRequest::new().live());\n\
+             while let Some(summary) = summaries.next().await? {\n    println!(\"{:?}\", summary.title);\n}",
+            end!($face)
+        )
+    };
+    ($face:ident) => {
+        concat!(
+            "# Example\n\n```\n",
+            on!($face),
+            "for summary in ",
+            receiver!($face),
+            ".session_summaries(ListSessionsRequest::new().live()) {\n    \
+             println!(\"{:?}\", summary?.title);\n}",
+            end!($face)
+        )
+    };
+}
+
 macro_rules! receiver {
     (connection) => {
         "conn"
@@ -676,8 +713,8 @@ macro_rules! given {
 }
 
 pub(crate) use {
-    argument_type, closed, documented, end, example, from_owned, given, on, receiver, sessions_example, verbs,
-    walk_example,
+    argument_type, closed, documented, end, example, from_owned, given, on, receiver, sessions_example,
+    summaries_example, verbs, walk_example,
 };
 
 // The types in the signatures, for the files that print them.

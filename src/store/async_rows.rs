@@ -12,6 +12,7 @@ use crate::model::event::SessionEvent;
 use crate::model::page::ListPage;
 use crate::model::request::{ListEventsRequest, ListSessionsRequest, PageRequest};
 use crate::model::session::SessionRecord;
+use crate::transcript::summary::SessionSummary;
 use crate::verb::Walk;
 
 type Fetching<T> = Pin<Box<dyn Future<Output = Result<ListPage<T>>> + Send>>;
@@ -47,8 +48,8 @@ impl<Q: PageRequest + Clone, T> AsyncWalk<Q, T> {
 }
 
 macro_rules! async_rows {
-    ($rows:ident, $method:ident, $list:ident, $request:ident, $record:ident, $what:literal, $example:literal) => {
-        #[doc = concat!("The ", $what, "s of a listing, returned by [`AsyncSessionStore::", stringify!($method), "`]: an async")]
+    ($rows:ident, $method:ident, $list:ident, $request:ident, $record:ident, $what:literal, $many:literal, $example:literal) => {
+        #[doc = concat!("The ", $many, " of a listing, returned by [`AsyncSessionStore::", stringify!($method), "`]: an async")]
         /// iterator, and a [`Stream`]. As a stream it yields an error in place of a row that cannot be decoded and then
         /// continues; after any other error it ends.
         pub struct $rows(AsyncWalk<$request, $record>);
@@ -100,6 +101,7 @@ async_rows!(
     ListEventsRequest,
     SessionEvent,
     "event",
+    "events",
     "let first = store.events(ListEventsRequest::new(\"session-1\")).next().await?;"
 );
 async_rows!(
@@ -109,5 +111,16 @@ async_rows!(
     ListSessionsRequest,
     SessionRecord,
     "session",
+    "sessions",
     "let newest = store.sessions(ListSessionsRequest::new().descending()).next().await?;"
+);
+async_rows!(
+    AsyncSummaries,
+    session_summaries,
+    list_session_summaries,
+    ListSessionsRequest,
+    SessionSummary,
+    "summary",
+    "summaries",
+    "let newest = store.session_summaries(ListSessionsRequest::new().descending()).next().await?;"
 );

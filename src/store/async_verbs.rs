@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use super::async_rows::{AsyncEvents, AsyncSessions};
+use super::async_rows::{AsyncEvents, AsyncSessions, AsyncSummaries};
 use super::asynchronous::AsyncSessionStore;
 use super::changes::change;
 use super::engine::{StoreEngine, on_engine};
@@ -39,6 +39,12 @@ macro_rules! print {
             documented! { sessions on tasks {
                 pub fn sessions(&self, request: ListSessionsRequest) -> AsyncSessions {
                     AsyncSessions::new(self.clone(), request)
+                }
+            } }
+
+            documented! { session_summaries on tasks {
+                pub fn session_summaries(&self, request: ListSessionsRequest) -> AsyncSummaries {
+                    AsyncSummaries::new(self.clone(), request)
                 }
             } }
 

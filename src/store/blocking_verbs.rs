@@ -45,6 +45,15 @@ macro_rules! print {
                 }
             } }
 
+            documented! { session_summaries on store {
+                pub fn session_summaries(
+                    &self,
+                    request: ListSessionsRequest,
+                ) -> impl Iterator<Item = Result<SessionSummary>> {
+                    verb::walk(|request| self.list_session_summaries(request), request)
+                }
+            } }
+
             documented! { export on store {
                 pub fn export<'a, W: Write>(&self, writer: W, export: impl Into<Export<'a>>) -> Result<Progress> {
                     on_engine!(self.engine(), engine => engine.export(writer, export.into()))

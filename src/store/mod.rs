@@ -31,7 +31,7 @@ mod asynchronous;
 mod workers;
 
 #[cfg(feature = "async")]
-pub use self::async_rows::{AsyncEvents, AsyncSessions};
+pub use self::async_rows::{AsyncEvents, AsyncSessions, AsyncSummaries};
 #[cfg(feature = "async")]
 pub use self::asynchronous::AsyncSessionStore;
 pub use self::blocking::SessionStore;

@@ -32,6 +32,15 @@ macro_rules! print {
                 }
             } }
 
+            documented! { session_summaries on transaction {
+                pub fn session_summaries(
+                    &mut self,
+                    request: ListSessionsRequest,
+                ) -> impl Iterator<Item = Result<SessionSummary>> {
+                    verb::walk(|request| self.list_session_summaries(request), request)
+                }
+            } }
+
             documented! { events on transaction {
                 pub fn events(&mut self, request: ListEventsRequest) -> impl Iterator<Item = Result<SessionEvent>> {
                     verb::walk(|request| self.list_events(request), request)

@@ -100,6 +100,15 @@ macro_rules! waiting {
                 std::iter::from_fn(move || runtime.block_on(events.next()).transpose())
             }
 
+            fn session_summaries(
+                &mut self,
+                request: ListSessionsRequest,
+            ) -> impl Iterator<Item = Result<SessionSummary, Error>> {
+                let Self { store, runtime } = self;
+                let mut summaries = store.session_summaries(request);
+                std::iter::from_fn(move || runtime.block_on(summaries.next()).transpose())
+            }
+
             fn export<'a, W: Write>(&mut self, mut writer: W, export: impl Into<Export<'a>>) -> Result<Progress, Error> {
                 let mut export = export.into();
                 // What is called on another thread cannot borrow.

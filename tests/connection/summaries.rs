@@ -223,4 +223,10 @@ fn a_record_that_cannot_be_decoded_is_the_error_of_the_listing() {
     let foreign = ListSessionsRequest::new().live().cursor_after(&session("one"));
     let refused = conn.list_session_summaries(&ListSessionsRequest::new().cursor(foreign));
     assert!(matches!(refused, Err(Error::InvalidCursor { .. })), "{refused:?}");
+    // Over all pages, it is in its place.
+    let all: Vec<_> = conn.session_summaries(ListSessionsRequest::new().limit(2)).collect();
+    let (others, errors): (Vec<_>, Vec<_>) = all.into_iter().partition(Result::is_ok);
+    assert!(matches!(errors[..], [Err(Error::Decode { .. })]), "{errors:?}");
+    let others: Vec<_> = others.into_iter().map(|summary| summary.unwrap().session.id).collect();
+    assert_eq!(others, ["one", "three"]);
 }

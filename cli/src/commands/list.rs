@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use agent_session_store::{ChangeToken, Error, ListSessionsRequest, SessionStore};
+use agent_session_store::{ChangeToken, ListSessionsRequest, SessionStore};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, Row, Width};
@@ -79,12 +79,9 @@ impl List {
     }
 
     fn request(&self) -> ListSessionsRequest {
-        let request = self.filter.request().limit(self.page());
+        let page = u32::try_from(self.most()).unwrap_or(u32::MAX).min(100);
+        let request = self.filter.request().limit(page);
         if self.oldest_first { request } else { request.descending() }
-    }
-
-    fn page(&self) -> u32 {
-        u32::try_from(self.most()).unwrap_or(u32::MAX).clamp(1, 100)
     }
 
     fn most(&self) -> usize {
@@ -98,33 +95,11 @@ impl List {
         left_out: &mut LeftOut,
         mut work: impl FnMut(ListedSession) -> Result<()>,
     ) -> Result<()> {
-        let (mut left, page, mut request) = (self.most(), self.page(), self.request());
-        while left > 0 {
+        for session in store.session_summaries(self.request()).take(self.most()) {
             interrupt::check()?;
-            let next = match store.list_session_summaries(&request) {
-                Ok(page) => {
-                    let sessions = page.items.into_iter().take(left);
-                    left -= sessions.len();
-                    sessions.map(ListedSession::from).try_for_each(&mut work)?;
-                    page.next_cursor
-                }
-                // Those before it are read one by one.
-                Err(Error::Decode { .. }) if request.page_size() > 1 => {
-                    request = request.limit(1);
-                    continue;
-                }
-                Err(error) => {
-                    let after = match &error {
-                        Error::Decode { after, .. } => after.clone(),
-                        _ => None,
-                    };
-                    left_out.row::<()>(Err(error))?;
-                    request = request.limit(page);
-                    after
-                }
-            };
-            let Some(next) = next else { break };
-            request = request.cursor(next);
+            if let Some(session) = left_out.row(session)? {
+                work(session.into())?;
+            }
         }
         Ok(())
     }

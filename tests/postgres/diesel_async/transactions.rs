@@ -101,6 +101,7 @@ fn every_future_is_send() {
         is_send(conn.check());
         is_send(conn.events(ListEventsRequest::new("one")).next());
         is_send(conn.sessions(ListSessionsRequest::new()).next());
+        is_send(conn.session_summaries(ListSessionsRequest::new()).next());
         is_send(conn.export(Vec::new(), Selection::all()));
         is_send(conn.import(&b""[..]));
     }
