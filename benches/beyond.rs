@@ -10,7 +10,7 @@ use std::io::{BufReader, BufWriter, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use agent_session_store::{Json, NewEvent, Selection, Sender, SessionStore};
+use agent_session_store::{Json, ListSessionsRequest, NewEvent, Selection, Sender, SessionRecord, SessionStore};
 use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension, params};
 use tempfile::TempDir;
@@ -19,8 +19,13 @@ const ROUNDS: usize = 9;
 
 fn main() {
     // `cargo bench --bench beyond -- append` runs the parts of that name alone.
-    let parts: [(&str, fn()); 4] =
-        [("latest", latest), ("append_one", append_one), ("append_batch", append_batch), ("move", moving)];
+    let parts: [(&str, fn()); 5] = [
+        ("latest", latest),
+        ("summaries", summaries),
+        ("append_one", append_one),
+        ("append_batch", append_batch),
+        ("move", moving),
+    ];
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     println!("| work | store | the other | ratio | goal |\n|---|---|---|---|---|");
     for (name, part) in parts {
@@ -61,6 +66,69 @@ fn latest() {
     };
     let (ours, other) = compare(|_| last(&long), |_| last(&short));
     line("last_event_index of 100,000, against of 100", &ours, &other, "at least 0.67 (within 1.5 ×)");
+}
+
+/// Pages of 100 summaries: of long sessions against short ones, and against reading the same rows by hand, which makes
+/// nothing of them.
+fn summaries() {
+    const SESSIONS: usize = 100;
+    const PAGES: usize = 20;
+    let folder = TempDir::new().unwrap();
+    let [long, short] = [("long", 2_000), ("short", 40)].map(|(name, count)| {
+        let path = folder.path().join(name);
+        let store = SessionStore::open(&path).unwrap();
+        for number in 0..SESSIONS {
+            let id = format!("session-{number}");
+            store.update_session(&SessionRecord::new(&id, "claude", "s", "c", DateTime::UNIX_EPOCH)).unwrap();
+            let events: Vec<_> = (0..count).map(|event_number| event(number * 10_000 + event_number)).collect();
+            store.append_events(&id, &events).unwrap();
+        }
+        (store, path)
+    });
+    let request = ListSessionsRequest::new().limit(SESSIONS as u32);
+    let replay = |store: &SessionStore| {
+        timed(|| {
+            for _ in 0..PAGES {
+                assert_eq!(black_box(store.list_session_summaries(&request)).unwrap().items.len(), SESSIONS);
+            }
+        })
+    };
+    let (ours, other) = compare(|_| replay(&long.0), |_| replay(&short.0));
+    line("pages of 100 summaries, of sessions of 2,000 events, against of 40", &ours, &other, "at least 0.67");
+
+    let conn = Connection::open(&short.1).unwrap();
+    let ends = ["", " DESC"].map(|order| {
+        format!(
+            "SELECT id, event_index, created_at, sender, payload_json FROM events WHERE session_id = ?1 \
+             ORDER BY event_index{order}, id{order} LIMIT 16"
+        )
+    });
+    let by_hand = || {
+        timed(|| {
+            for _ in 0..PAGES {
+                let mut sessions =
+                    conn.prepare_cached("SELECT * FROM sessions ORDER BY created_at, id LIMIT 100").unwrap();
+                let ids = sessions.query_map([], |row| row.get(0)).unwrap();
+                let ids: Vec<String> = ids.map(Result::unwrap).collect();
+                assert_eq!(ids.len(), SESSIONS);
+                for (id, sql) in ids.iter().flat_map(|id| ends.iter().map(move |sql| (id, sql))) {
+                    let mut events = conn.prepare_cached(sql).unwrap();
+                    let rows = events.query_map([id], |row| {
+                        Ok((
+                            row.get::<_, String>(0)?,
+                            row.get::<_, i64>(1)?,
+                            row.get::<_, i64>(2)?,
+                            row.get::<_, String>(3)?,
+                            row.get::<_, String>(4)?,
+                        ))
+                    });
+                    assert_eq!(black_box(rows.unwrap().map(Result::unwrap).collect::<Vec<_>>()).len(), 16);
+                }
+            }
+        })
+    };
+    let (ours, other) = compare(|_| replay(&short.0), |_| by_hand());
+    line("pages of 100 summaries, against reading the same rows", &ours, &other, "");
 }
 
 fn append_one() {
