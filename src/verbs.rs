@@ -315,18 +315,18 @@ macro_rules! documented {
         /// Iterates over all events of a listing and fetches pages as needed. The request's limit is the page size; one
         /// page is in memory at a time. If an event cannot be decoded, the iterator yields the error in its place and
         /// continues with the next event. After any other error it ends.
-        #[doc = walk_example!($face)]
+        #[doc = walk_example!($face, ".events(ListEventsRequest::new(\"session-1\"))", "event", "{}", ".payload")]
         $($method)*
     };
     (sessions on $face:ident { $($method:tt)* }) => {
         /// Iterates over all sessions of a listing, as [`events`](Self::events) does over events.
-        #[doc = sessions_example!($face)]
+        #[doc = walk_example!($face, ".sessions(ListSessionsRequest::new().live())", "session", "{}", ".id")]
         $($method)*
     };
     (session_summaries on $face:ident { $($method:tt)* }) => {
         /// Iterates over the summaries of all sessions of a listing, page by page, as [`sessions`](Self::sessions) does over
         /// their records.
-        #[doc = summaries_example!($face)]
+        #[doc = walk_example!($face, ".session_summaries(ListSessionsRequest::new().live())", "summary", "{:?}", ".title")]
         $($method)*
     };
     (export on $face:ident { $($method:tt)* }) => {
@@ -526,94 +526,48 @@ macro_rules! example {
     };
 }
 
+/// Going over the rows of a listing: the call, a name for a row, and how what is printed of it is written.
 macro_rules! walk_example {
-    (tasks) => {
-        walk_example!(awaited tasks)
+    (tasks $($given:tt)*) => {
+        walk_example!(awaited tasks $($given)*)
     };
-    (async_connection) => {
-        walk_example!(awaited async_connection)
+    (async_connection $($given:tt)*) => {
+        walk_example!(awaited async_connection $($given)*)
     };
-    (awaited $face:ident) => {
+    (awaited $face:ident, $call:literal, $row:literal, $print:literal, $shown:literal) => {
         concat!(
             "# Example\n\n```\n",
             on!($face),
-            "let mut events = ",
+            "let mut rows = ",
             receiver!($face),
-            ".events(ListEventsRequest::new(\"session-1\"));\n\
-             while let Some(event) = events.next().await? {\n    println!(\"{}\", event.payload);\n}",
+            $call,
+            ";\nwhile let Some(",
+            $row,
+            ") = rows.next().await? {\n    println!(\"",
+            $print,
+            "\", ",
+            $row,
+            $shown,
+            ");\n}",
             end!($face)
         )
     };
-    ($face:ident) => {
+    ($face:ident, $call:literal, $row:literal, $print:literal, $shown:literal) => {
         concat!(
             "# Example\n\n```\n",
             on!($face),
-            "for event in ",
+            "for ",
+            $row,
+            " in ",
             receiver!($face),
-            ".events(ListEventsRequest::new(\"session-1\")) {\n    \
-             println!(\"{}\", event?.payload);\n}",
-            end!($face)
-        )
-    };
-}
-
-macro_rules! sessions_example {
-    (tasks) => {
-        sessions_example!(awaited tasks)
-    };
-    (async_connection) => {
-        sessions_example!(awaited async_connection)
-    };
-    (awaited $face:ident) => {
-        concat!(
-            "# Example\n\n```\n",
-            on!($face),
-            "let mut sessions = ",
-            receiver!($face),
-            ".sessions(ListSessionsRequest::new().live());\n\
-             while let Some(session) = sessions.next().await? {\n    println!(\"{}\", session.id);\n}",
-            end!($face)
-        )
-    };
-    ($face:ident) => {
-        concat!(
-            "# Example\n\n```\n",
-            on!($face),
-            "for session in ",
-            receiver!($face),
-            ".sessions(ListSessionsRequest::new().live()) {\n    \
-             println!(\"{}\", session?.id);\n}",
-            end!($face)
-        )
-    };
-}
-
-macro_rules! summaries_example {
-    (tasks) => {
-        summaries_example!(awaited tasks)
-    };
-    (async_connection) => {
-        summaries_example!(awaited async_connection)
-    };
-    (awaited $face:ident) => {
-        concat!(
-            "# Example\n\n```\n",
-            on!($face),
-            "let mut summaries = ",
-            receiver!($face),
-            ".session_summaries(ListSessionsRequest::new().live());\n\
-             while let Some(summary) = summaries.next().await? {\n    println!(\"{:?}\", summary.title);\n}",
-            end!($face)
-        )
-    };
-    ($face:ident) => {
-        concat!(
-            "# Example\n\n```\n",
-            on!($face),
-            "for summary in ",
-            receiver!($face),
-            ".session_summaries(ListSessionsRequest::new().live()) {\n    \
-             println!(\"{:?}\", summary?.title);\n}",
+            $call,
+            " {\n    println!(\"",
+            $print,
+            "\", ",
+            $row,
+            "?",
+            $shown,
+            ");\n}",
             end!($face)
         )
     };
@@ -713,8 +667,7 @@ macro_rules! given {
 }
 
 pub(crate) use {
-    argument_type, closed, documented, end, example, from_owned, given, on, receiver, sessions_example,
-    summaries_example, verbs, walk_example,
+    argument_type, closed, documented, end, example, from_owned, given, on, receiver, verbs, walk_example,
 };
 
 // The types in the signatures, for the files that print them.
