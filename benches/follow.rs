@@ -169,11 +169,7 @@ fn idle(place: &Place) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let before = memory();
-            for number in 0..FOLLOWERS {
-                let mut follow = store.follow(ListEventsRequest::new(format!("s{}", number % sessions)));
-                tokio::spawn(async move { while let Ok(Some(_)) = follow.next().await {} });
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            wait_for(&store, FOLLOWERS, sessions).await;
             let each = memory().saturating_sub(before) / FOLLOWERS as u64;
             let began = processor_time();
             tokio::time::sleep(TIME).await;
@@ -194,11 +190,7 @@ fn idle(place: &Place) {
         let other = SessionStore::connect(&url).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            for number in 0..followers {
-                let mut follow = store.follow(ListEventsRequest::new(format!("s{number}")));
-                tokio::spawn(async move { while let Ok(Some(_)) = follow.next().await {} });
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            wait_for(&store, followers, followers).await;
             let (began, start) = (processor_time(), Instant::now());
             for number in 0..100 {
                 other.append_events("other", &[event(format!("e{number}"))]).unwrap();
@@ -218,11 +210,7 @@ fn idle(place: &Place) {
         let store = AsyncSessionStore::from(SessionStore::connect(&place.url_of_new()).unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            for number in 0..followers {
-                let mut follow = store.follow(ListEventsRequest::new(format!("s{number}")));
-                tokio::spawn(async move { while let Ok(Some(_)) = follow.next().await {} });
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            wait_for(&store, followers, followers).await;
             let began = processor_time();
             for number in 0..1_000 {
                 store.append_events("other", &[event(format!("e{number}"))]).await.unwrap();
@@ -234,6 +222,15 @@ fn idle(place: &Place) {
         "\nProcessor time of 1,000 appends to another session: {:.0} ms without followers, {:.0} ms with 1,000.\n",
         costs[0], costs[1]
     );
+}
+
+/// Tasks that follow sessions, once all of them wait.
+async fn wait_for(store: &AsyncSessionStore, followers: usize, sessions: usize) {
+    for number in 0..followers {
+        let mut follow = store.follow(ListEventsRequest::new(format!("s{}", number % sessions)));
+        tokio::spawn(async move { while let Ok(Some(_)) = follow.next().await {} });
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
 fn processor_time() -> Duration {
