@@ -23,6 +23,9 @@ use crate::model::known::{Awaited, Known};
 /// How long to rest after looking whom a commit by others concerns, as a multiple of the time that it took.
 const REST_TIMES: u32 = 20;
 
+/// The same at most: it may have been slow for once.
+const LONGEST_REST: Duration = Duration::from_secs(5);
+
 #[derive(Default)]
 pub(super) struct Changes {
     state: Mutex<Registry>,
@@ -72,6 +75,16 @@ pub(super) enum Interest {
     Anything,
 }
 
+/// Those who wait, who then do not any more.
+fn wakers(waiting: &mut Waiting) -> impl Iterator<Item = Waker> + use<> {
+    std::mem::take(waiting).into_values().map(|waits| waits.waker)
+}
+
+/// How long to rest after a look that took this long.
+fn rest_after(took: Duration) -> Duration {
+    took.saturating_mul(REST_TIMES).min(LONGEST_REST)
+}
+
 impl Registry {
     fn waiting_for(&mut self, interest: &Interest) -> Option<&mut Waiting> {
         match interest {
@@ -90,21 +103,20 @@ impl Registry {
 
     fn all_are_due(&mut self) {
         let sessions = self.sessions.values_mut().map(|session| &mut session.waiting);
-        let all = sessions.chain([&mut self.waiting]).flat_map(std::mem::take);
-        self.due.extend(all.map(|(_, waits)| waits.waker));
+        self.due.extend(sessions.chain([&mut self.waiting]).flat_map(wakers));
     }
 
     /// At least one event of a session was written, by this commit.
     fn session_is_due(&mut self, id: &str, commit: u64) {
         if let Some(session) = self.sessions.get_mut(id) {
             session.changed = commit;
-            self.due.extend(std::mem::take(&mut session.waiting).into_values().map(|waits| waits.waker));
+            self.due.extend(wakers(&mut session.waiting));
         }
     }
 
     /// Whoever waits for anything at all.
     fn waiting_are_due(&mut self) {
-        self.due.extend(std::mem::take(&mut self.waiting).into_values().map(|waits| waits.waker));
+        self.due.extend(wakers(&mut self.waiting));
     }
 
     /// Begins to look whom it concerns that others have committed something: returns the sessions to ask about. Of the
@@ -123,7 +135,7 @@ impl Registry {
                 Some(known) => awaited.push(Awaited { session_id: id.clone(), known: known.clone() }),
                 None => {
                     session.changed = self.count;
-                    self.due.extend(std::mem::take(&mut session.waiting).into_values().map(|waits| waits.waker));
+                    self.due.extend(wakers(&mut session.waiting));
                 }
             }
         }
@@ -178,17 +190,14 @@ impl Changes {
         }
         // A panic in the application's instrumentation is no answer either.
         let found = catch_unwind(AssertUnwindSafe(|| have_more(&awaited)));
+        let places = found.ok().and_then(Result::ok).unwrap_or_else(|| (0..awaited.len()).collect());
         let mut state = self.state();
-        match found {
-            Ok(Ok(places)) => places
-                .into_iter()
-                .filter_map(|place| awaited.get(place))
-                .for_each(|awaited| state.session_is_due(&awaited.session_id, commit)),
-            _ => awaited.iter().for_each(|awaited| state.session_is_due(&awaited.session_id, commit)),
+        for Awaited { session_id, .. } in places.into_iter().filter_map(|place| awaited.get(place)) {
+            state.session_is_due(session_id, commit);
         }
         drop(state);
         self.wake();
-        began.elapsed().saturating_mul(REST_TIMES)
+        rest_after(began.elapsed())
     }
 
     /// Wakes those for whom something was announced. What a waker runs may use the store, so nothing of it may be held.
@@ -378,6 +387,54 @@ mod tests {
         assert_eq!(woken(), [1; 3]);
         assert!(matches!(listeners[0].wait(since, || Known::Unsaid, None), Err(Error::Closed)));
         assert!(matches!(Listener::new(&changes, Interest::Anything), Err(Error::Closed)));
+    }
+
+    #[test]
+    fn a_commit_by_others_wakes_those_who_may_not_know_it() {
+        let changes = Arc::new(Changes::default());
+        let ids = ["known", "new", "unsaid", "nul\0"];
+        let listeners = ids.map(|id| Listener::new(&changes, Interest::Session(id.into())).expect("open"));
+        let knowns = [Known::Nothing, Known::UpTo(1, None), Known::Unsaid, Known::Nothing];
+        let counters: [Arc<Counter>; 4] = Default::default();
+        let wait = || {
+            for ((listener, known), counter) in listeners.iter().zip(&knowns).zip(&counters) {
+                let waker = Waker::from(Arc::clone(counter));
+                assert!(listener.poll(changes.count(), || known.clone(), &Context::from_waker(&waker)).is_pending());
+            }
+        };
+        let woken = || counters.each_ref().map(|counter| counter.0.swap(0, Ordering::SeqCst));
+        wait();
+        assert_eq!(changes.examine(|_| panic!("nobody has committed")), Duration::ZERO);
+        assert_eq!(woken(), [0; 4]);
+        let asked = |awaited: &[Awaited]| {
+            let mut ids: Vec<_> = awaited.iter().map(|awaited| awaited.session_id.clone()).collect();
+            ids.sort();
+            assert_eq!(ids, ["known", "new"]);
+        };
+        type Answer<'a> = &'a dyn Fn(&[Awaited]) -> Result<Vec<usize>>;
+        let answers: [(Answer<'_>, _); 3] = [
+            (
+                &|awaited| Ok(awaited.iter().position(|awaited| awaited.session_id == "new").into_iter().collect()),
+                [0, 1, 1, 1],
+            ),
+            (&|_| Err(Error::Closed), [1; 4]),
+            (&|_| panic!("in the application's instrumentation"), [1; 4]),
+        ];
+        for (answer, expected) in answers {
+            changes.others_have_committed();
+            changes.examine(|awaited| {
+                asked(awaited);
+                answer(awaited)
+            });
+            assert_eq!(woken(), expected);
+            wait();
+        }
+    }
+
+    #[test]
+    fn a_slow_look_is_not_followed_by_a_long_silence() {
+        assert_eq!(rest_after(Duration::from_millis(3)), Duration::from_millis(60));
+        assert_eq!(rest_after(Duration::from_secs(5)), LONGEST_REST);
     }
 
     #[test]
